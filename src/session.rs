@@ -486,6 +486,19 @@ mod tests {
     }
 
     #[test]
+    fn a_write_of_several_records_updates_its_key_where_that_is_due() {
+        let (mut sealer, mut opener) = pair_after(limits::RECORDS_PER_KEY - 1);
+        let mut out = Vec::new();
+        sealer.seal(&vec![7; 2 * limits::MAX_RECORD], &mut out).unwrap();
+        let (last, out) = out.split_at_mut(Session::OVERHEAD + limits::MAX_RECORD);
+        let (update, next) = out.split_at_mut(Session::OVERHEAD);
+        assert!(matches!(opener.open(last), Ok(Received::Data(_))));
+        assert_eq!(opener.open(update), Ok(Received::KeyUpdate));
+        assert!(matches!(opener.open(next), Ok(Received::Data(_))));
+        assert_eq!(sealer.direction.sealed, 1);
+    }
+
+    #[test]
     fn r6_an_update_of_an_unused_key_is_refused() {
         let (mut sealer, mut opener) = pair();
         let mut out = Vec::new();

@@ -129,6 +129,15 @@ async fn the_other_end_reads_a_cut_where_bytes_were_still_on_their_way() {
     assert_eq!(client.write(&[7; 30_000]).await.unwrap(), 30_000);
     drop(client);
     assert_eq!(rest(server).await, Err(ErrorKind::UnexpectedEof));
+
+    // Also where there is room for the rest by then.
+    let (client, mut server) = pair().await;
+    let mut client = client.closing_on_drop();
+    assert_eq!(client.write(&[7; 4000]).await.unwrap(), 4000);
+    assert_eq!(client.write(&[7; 6000]).await.unwrap(), 6000);
+    server.read_exact(&mut [0; 4000]).await.unwrap();
+    drop(client);
+    assert_eq!(rest(server).await, Err(ErrorKind::UnexpectedEof));
 }
 
 #[tokio::test]

@@ -489,21 +489,25 @@ impl House {
 
     /// A login over as many connections as it takes; gives how many that were.
     fn login(&self, server: &Server) -> (Result<Stream<TcpStream>, LoginError>, usize) {
-        let address = self.listener.local_addr().unwrap();
         let connector = Connector::new(ClientConfig::new(provider()), server.clone());
         let mut dialled = 0;
         let dial = || {
             dialled += 1;
-            let (acceptor, listener) = (self.acceptor.clone(), self.listener.try_clone().unwrap());
-            let client = TcpStream::connect(address)?;
-            std::thread::spawn(move || {
-                let (stream, _) = listener.accept().unwrap();
-                let _ = acceptor.accept_blocking(stream, Context::uncounted());
-            });
-            Ok(client)
+            self.dial()
         };
         let session = connector.dial_blocking(dial, ALICE);
         (session, dialled)
+    }
+
+    /// A connection that is served.
+    fn dial(&self) -> std::io::Result<TcpStream> {
+        let (acceptor, listener) = (self.acceptor.clone(), self.listener.try_clone().unwrap());
+        let client = TcpStream::connect(self.listener.local_addr()?)?;
+        std::thread::spawn(move || {
+            let (stream, _) = listener.accept().unwrap();
+            let _ = acceptor.accept_blocking(stream, Context::uncounted());
+        });
+        Ok(client)
     }
 }
 
@@ -556,6 +560,12 @@ fn a_login_that_a_rotation_has_overtaken_is_begun_anew() {
     let (session, dialled) = house.login(&Server::trusting(overtaken));
     session.unwrap();
     assert_eq!(dialled, 2);
+    // With one connection there is no second try, and it is told why.
+    let house = House::new(sending(&RSA2048, manifest(1, &[&RSA2048])));
+    let overtaken = Overtaken(Some(house.acceptor.clone()).into(), identity());
+    let connector = Connector::new(ClientConfig::new(provider()), Server::trusting(overtaken));
+    let refused = connector.connect_blocking(house.dial().unwrap(), ALICE).unwrap_err();
+    assert_eq!(refused.code(), "manifest-rollback");
 }
 
 #[test]

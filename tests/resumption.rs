@@ -645,17 +645,29 @@ fn k6_a_ticket_is_taken_once_unless_the_server_says_otherwise() {
     assert!(is_fresh(&lax, &hello, NOW) && is_fresh(&lax, &hello, NOW));
 }
 
-#[test]
-fn k6_one_client_that_comes_back_again_and_again_takes_up_the_room_of_one() {
-    let mut world = World::new(keys().with_memory(UsedTickets::new(2)), &SUITES);
+/// As often as that, each time by the ticket that it got the last time.
+fn come_back(world: &mut World, times: usize) {
     let mut ticket = world.ticket();
-    for _ in 0..200 {
+    for _ in 0..times {
         let (hello, state) = world.resume(&ticket);
         let (frame, _) = world.answer(&hello, NOW);
         ticket = resumed(state.read(&frame, at(0), NOW)).info.ticket().unwrap().clone();
     }
+}
+
+#[test]
+fn k6_one_client_that_comes_back_again_and_again_takes_up_the_room_of_one() {
+    let mut world = World::new(keys().with_memory(UsedTickets::new(2)), &SUITES);
+    come_back(&mut world, 200);
     let counts = world.keys.used().unwrap();
     assert_eq!((counts.chains, counts.room, counts.forgotten), (1, 2, 0));
+}
+
+#[test]
+fn k6_where_the_memory_is_shared_each_ticket_of_a_chain_is_as_good_as_the_one_before() {
+    let memory = Arc::new(UsedTickets::new(2));
+    come_back(&mut World::new(keys().with_shared_memory(Arc::clone(&memory)), &SUITES), 20);
+    assert_eq!((memory.counts().chains, memory.counts().used), (1, 0));
 }
 
 #[test]

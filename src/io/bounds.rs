@@ -269,6 +269,8 @@ mod tests {
             assert!(table.contains(&row), "the table does not say: {row}");
         }
         assert_eq!(bounds.patience, Duration::from_secs(1));
+        // And four about open sessions.
+        assert_eq!(bounds.questions(), bounds.remote + 4);
         let processors = std::thread::available_parallelism().map_or(1, core::num::NonZero::get);
         assert_eq!(bounds.working, processors);
     }

@@ -274,6 +274,24 @@ mod tests {
     }
 
     #[test]
+    fn what_is_told_of_how_hard_they_are_gets_less_while_nobody_comes() {
+        let now = Instant::now();
+        for (ago, told) in [(Duration::ZERO, 10), (FALL, 0)] {
+            let control = PuzzleControl(Arc::new(Shared {
+                start: now.checked_sub(ago).unwrap(),
+                level: Mutex::new(Level::new(Some(Puzzles::default()))),
+                asked: AtomicU64::new(0),
+                solved: AtomicU64::new(0),
+                failed: AtomicU64::new(0),
+            }));
+            control.0.level().look(BUSY, Moment::ORIGIN);
+            // On a machine that takes two seconds for this, they may have got easier, and it is told.
+            let least = if now.elapsed() < FALL { told } else { 0 };
+            assert!((least..=told).contains(&control.count(Counts::default()).puzzle_bits));
+        }
+    }
+
+    #[test]
     fn the_first_is_no_harder_than_the_hardest_and_without_a_wait_all_are_asked() {
         let puzzles = Puzzles::default().with_most(PuzzleDifficulty::new(4).unwrap()).with_wait(Duration::ZERO);
         let mut level = Level::new(Some(puzzles));

@@ -8,8 +8,8 @@ use crate::places::{Gate, one_at_a_time};
 use crate::support::{ALICE, Counting, RSA2048, Scenario, verify};
 use countersign::events::{Decision, Timings};
 use countersign::{
-    Acceptor, AsyncVerifier, Attempt, Bounds, Credential, Grant, LoginError, Penalties, Penalty, PenaltyKey,
-    PenaltyStore, Reason, ServerKey, Source, Standing, StoreAway, Stored, Verifier, Waits, WhenAway,
+    Acceptor, AsyncVerifier, Attempt, Bounds, Credential, Grant, LoginError, Penalties, Penalty, PenaltyEvent,
+    PenaltyKey, PenaltyStore, Reason, ServerKey, Source, Standing, StoreAway, Stored, Verifier, Waits, WhenAway,
 };
 use std::future::{poll_fn, ready};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -28,7 +28,10 @@ for_every_adapter!(
     a_login_that_has_waited_for_others_does_not_make_way_for_hellos,
 );
 
-for_every_async_adapter!(a_guess_that_is_cut_is_told_to_others_once_they_can_be_told);
+for_every_async_adapter!(
+    a_guess_that_is_cut_is_told_to_others_once_they_can_be_told,
+    a_guess_that_is_cut_is_told_with_the_tag_that_its_name_has_everywhere,
+);
 
 fn forty_guesses_at_once_fare_no_better_than_forty_in_a_row<A: Adapter>() {
     let looked = Looked::default();
@@ -307,25 +310,49 @@ impl PenaltyStore for Ailing {
     }
 }
 
+/// A password of this user that is looked at when the future of its login is dropped.
+fn cut<A: AsyncAdapter>(acceptor: &Acceptor, closed: &Closed, user: &'static str) {
+    let (client, server) = pair();
+    let guess = std::thread::spawn(move || A::connect(&connector(), client, wrong(user)).map(drop));
+    let looked = closed.clone();
+    let is_looked_at = async move {
+        while looked.asked(user) == 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    assert!(A::accept_until(acceptor, server, is_looked_at).is_none());
+    assert!(guess.join().unwrap().is_err());
+    closed.open();
+}
+
 fn a_guess_that_is_cut_is_told_to_others_once_they_can_be_told<A: AsyncAdapter>() {
     let (store, closed) = (Ailing::default(), Closed::default());
     let acceptor = Acceptor::new_async(config(), RSA2048.server.clone(), closed.clone())
         .with_penalties(penalties().with_store(store.clone(), WhenAway::GoOn));
-    let (client, server) = pair();
-    let guess = std::thread::spawn(move || A::connect(&connector(), client, wrong("alice")).map(drop));
-    let looked = closed.clone();
-    let is_looked_at = async move {
-        while looked.asked("alice") == 0 {
-            tokio::task::yield_now().await;
-        }
-    };
-    assert!(A::accept_until(&acceptor, server, is_looked_at).is_none());
-    assert!(guess.join().unwrap().is_err());
-    closed.open();
+    cut::<A>(&acceptor, &closed, "alice");
     for (is_away, told) in [(true, 0), (false, 1), (false, 1)] {
         store.is_away.store(is_away, Ordering::SeqCst);
         gets_in::<A>(&acceptor, "home", ALICE);
         let level = store.shared.level(&PenaltyKey::Account("alice".into()));
         assert_eq!(level.round() as u32, told, "{is_away}");
     }
+}
+
+fn a_guess_that_is_cut_is_told_with_the_tag_that_its_name_has_everywhere<A: AsyncAdapter>() {
+    let (waits, events) = (Arc::<Mutex<Vec<String>>>::default(), Arc::<Mutex<Vec<String>>>::default());
+    let (tell_wait, tell_event) = (Arc::clone(&waits), Arc::clone(&events));
+    let strict = penalties().with_account(Waits::new(0, HOUR, HOUR)).with_observer(move |event| {
+        if let PenaltyEvent::Wait { user, .. } = event {
+            user.fields(|name, field| tell_wait.lock().unwrap().push(format!("{name}={field}")));
+        }
+    });
+    let closed = Closed::default();
+    let acceptor = Acceptor::new_async(config(), RSA2048.server.clone(), closed.clone())
+        .with_penalties(strict)
+        .with_observer(move |event| tell_event.lock().unwrap().push(event.to_string()));
+    cut::<A>(&acceptor, &closed, "nobody");
+    assert_eq!(why::<A>(&acceptor, "flat", wrong("nobody")), Reason::Penalty(Penalty::Account));
+    let (waits, events) = (waits.lock().unwrap(), events.lock().unwrap());
+    let [wait] = &waits[..] else { panic!("{waits:?}") };
+    assert!(wait.starts_with("user_tag=") && events.iter().any(|event| event.contains(wait)), "{wait} {events:?}");
 }

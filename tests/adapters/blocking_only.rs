@@ -90,15 +90,22 @@ fn eight_megabytes_go_both_ways_at_once_in_pieces_of_any_size() {
 fn a_split_session_counts_once_until_both_halves_are_gone() {
     bounded(|| {
         let acceptor = acceptor();
-        let (client, server) =
-            both(pair(), connect, |stream| acceptor.accept_blocking(stream, Context::uncounted()).unwrap());
-        drop(client.unwrap());
-        let (_, reader, writer) = server.split(TcpStream::try_clone).unwrap();
-        assert_eq!(acceptor.counts().sessions, 1);
-        drop(reader);
-        assert_eq!(acceptor.counts().sessions, 1);
-        drop(writer);
-        assert_eq!(acceptor.counts().sessions, 0);
+        for reads_on in [false, true] {
+            let (client, server) =
+                both(pair(), connect, |stream| acceptor.accept_blocking(stream, Context::uncounted()).unwrap());
+            drop(client.unwrap());
+            let (_, reader, writer) = server.split(TcpStream::try_clone).unwrap();
+            assert_eq!(acceptor.counts().sessions, 1);
+            let (mut reader, mut writer) = (Some(reader), Some(writer));
+            if reads_on {
+                drop(writer.take())
+            } else {
+                drop(reader.take())
+            }
+            assert_eq!(acceptor.counts().sessions, 1);
+            drop((reader, writer));
+            assert_eq!(acceptor.counts().sessions, 0);
+        }
         // Where there is no second handle the session is over.
         let (client, server) =
             both(pair(), connect, |stream| acceptor.accept_blocking(stream, Context::uncounted()).unwrap());
@@ -550,11 +557,15 @@ impl Transport for Unusable {
 #[test]
 fn a_connection_that_can_not_even_be_set_up_is_told_and_counted() {
     bounded(|| {
-        let acceptor = acceptor();
+        let (tell, told) = channel();
+        let acceptor = acceptor().with_observer(move |event| tell.send(event.to_string()).unwrap());
         let (_client, server) = pair();
         let error = acceptor.accept_blocking(Unusable(server), Context::uncounted()).map(drop).unwrap_err();
         assert!(matches!(error, LoginError::Io(error) if error.kind() == ErrorKind::InvalidInput));
         assert_eq!(acceptor.totals().iter().collect::<Vec<_>>(), [("handshake-failed", "io", 1)]);
+        // With what the system says, and not only that something failed.
+        let (line, cause) = (told.recv().unwrap(), io::Error::from(ErrorKind::InvalidInput));
+        assert!(line.ends_with(&format!(" code=io reason=\"the connection failed: {cause}\"")), "{line}");
         eventually_empty(&acceptor);
     });
 }
@@ -805,6 +816,19 @@ fn a_peer_that_drips_into_a_record_of_the_layer_underneath_meets_the_deadline_an
         let _newcomer = accept(crowded, other);
         assert_eq!(drip(dripper, &end).code(), "made-way");
     });
+}
+
+#[test]
+fn a_transport_that_has_no_deadline_any_more_has_no_timeouts_underneath() {
+    let (near, mut far) = pair();
+    let mut timed = Timed::new(near);
+    timed.set_timeouts(Some(Duration::from_secs(60))).unwrap();
+    far.write_all(&[7]).unwrap();
+    timed.read_exact(&mut [0]).unwrap();
+    assert!(timed.get_ref().read_timeout().unwrap().is_some());
+    timed.set_timeouts(None).unwrap();
+    let stream = timed.get_ref();
+    assert_eq!((stream.read_timeout().unwrap(), stream.write_timeout().unwrap()), (None, None));
 }
 
 /// Longer than the way from one assertion to the next.

@@ -1,14 +1,14 @@
 //! What is asked elsewhere, of a remote key or an async verifier: so many at once, in turn, and about nobody who has left.
 //! And tickets that are asked about: their places are safe, and the limiter is asked about them once.
 
-use crate::bounds::{a_begun_login_among_hellos, code};
+use crate::bounds::{a_begun_login_among_hellos, code, start};
 use crate::ends::{
     Adapter, Session, accepting, asking, client_config, config, connector, disconnected, eventually, eventually_empty,
     login, pair, refused,
 };
 use crate::logins::{Returns, hello_with_proof, ticket, with_tickets};
 use crate::peer::{Peer, VERDICT};
-use crate::places::one_at_a_time;
+use crate::places::{Gate, one_at_a_time};
 use crate::support::{ALICE, Counting, RSA2048, Scenario, provider, verifier};
 use countersign::crypto::{Decrypt, Decrypting, RemoteDecrypt};
 use countersign::frame::FrameType;
@@ -25,6 +25,7 @@ use tokio::sync::oneshot;
 
 for_every_adapter!(
     what_is_asked_elsewhere_is_asked_about_so_many_at_once_in_turn,
+    a_login_that_was_opened_elsewhere_and_is_verified_here_leaves_its_question_to_the_next,
     a_login_whose_hello_was_opened_elsewhere_does_not_make_way_for_hellos,
     tickets_are_asked_about_elsewhere_so_many_at_once,
     a_ticket_that_is_asked_about_has_a_place_that_nobody_can_take,
@@ -167,6 +168,22 @@ fn what_is_asked_elsewhere_is_asked_about_so_many_at_once_in_turn<A: Adapter>() 
         assert_eq!(elsewhere.most.load(Ordering::SeqCst), 2, "{variant}");
         assert!(matches!(asked.try_recv(), Err(TryRecvError::Empty)));
         eventually_empty(&acceptor);
+    }
+}
+
+fn a_login_that_was_opened_elsewhere_and_is_verified_here_leaves_its_question_to_the_next<A: Adapter>() {
+    let ((gate, verifier), (elsewhere, asked)) = (Gate::new(), Elsewhere::new());
+    let bounds = Bounds::default().with_working(1).with_remote(1).with_patience(Duration::from_secs(3600));
+    let acceptor = Acceptor::new(config(), remote(&elsewhere), verifier).with_bounds(bounds);
+    let first = start::<A>(&acceptor, "one", ALICE);
+    asked.recv().unwrap().send(()).unwrap();
+    assert_eq!(gate.entered.recv().unwrap(), "alice");
+    // Its password is looked at, for as long as that takes.
+    let second = start::<A>(&acceptor, "another", ALICE);
+    asked.recv().unwrap().send(()).unwrap();
+    (0..2).for_each(|_| gate.go.send(()).unwrap());
+    for (client, server) in [first, second] {
+        assert!(client.join().unwrap().is_ok() && server.join().unwrap().is_ok());
     }
 }
 

@@ -45,6 +45,7 @@ for_every_adapter!(
     a_user_who_decides_on_a_key_later_is_waited_for,
     an_async_verifier_is_asked_and_computes_on_the_acceptors_threads,
     a_ticket_takes_the_place_of_the_credential,
+    whose_account_has_changed_since_their_ticket_is_asked_for_the_credential,
     whoever_the_limiter_turns_away_is_not_let_in_by_a_ticket,
     a_verifier_that_blocks_or_panics_over_a_ticket_holds_up_nobody,
     an_async_verifier_that_panics_or_hangs_over_a_ticket_holds_up_nobody,
@@ -578,6 +579,39 @@ fn a_ticket_takes_the_place_of_the_credential<A: Adapter>() {
     let elsewhere = Acceptor::new(with_tickets(config()), RSA2048.server.clone(), Arc::clone(&returns));
     let (client, server) = login::<A>(&elsewhere, &connector, ALICE);
     assert!(!client.unwrap().info().is_resumed() && server.is_ok());
+}
+
+/// Knows alice, whose account may change.
+#[derive(Clone, Default)]
+struct Changing(Arc<AtomicUsize>);
+
+impl Changing {
+    fn current(&self, grant: Grant) -> Grant {
+        grant.with_epoch(self.0.load(Ordering::SeqCst) as u64)
+    }
+}
+
+impl Verifier for Changing {
+    fn verify(&self, attempt: &Attempt<'_>) -> Result<Grant, Reason> {
+        verifier(attempt).map(|grant| self.current(grant))
+    }
+
+    fn resume(&self, _: &Returning<'_>) -> Result<Grant, Reason> {
+        Ok(self.current(grant()))
+    }
+}
+
+fn whose_account_has_changed_since_their_ticket_is_asked_for_the_credential<A: Adapter>() {
+    let account = Changing::default();
+    let acceptor = Acceptor::new(with_tickets(config()), RSA2048.server.clone(), account.clone());
+    let acceptor = acceptor.with_recheck(Recheck::never());
+    let connector = connector().with_tickets(MemoryTickets::new());
+    for (epoch, is_resumed) in [(1, false), (1, true), (2, false), (2, true)] {
+        account.0.store(epoch, Ordering::SeqCst);
+        let (client, server) = login::<A>(&acceptor, &connector, ALICE);
+        assert_eq!(client.unwrap().info().is_resumed(), is_resumed);
+        drop(server.unwrap());
+    }
 }
 
 fn whoever_the_limiter_turns_away_is_not_let_in_by_a_ticket<A: Adapter>() {

@@ -32,6 +32,8 @@ for_every_adapter!(
     async_verifiers_are_asked_as_seldom,
     a_password_in_the_place_of_a_name_is_told_to_no_log,
     what_all_servers_share_is_not_asked_about_who_has_to_wait_here_anyway,
+    what_can_not_be_guessed_and_is_not_answered_for_counts_for_nothing,
+    a_guess_that_an_async_verifier_does_not_answer_for_in_time_is_counted,
 );
 
 /// Counts what is looked at.
@@ -508,4 +510,37 @@ fn what_all_servers_share_is_not_asked_about_who_has_to_wait_here_anyway<A: Adap
     let (_, bob) = from::<A>(&here, "office", wrong("bob"));
     assert_eq!(refused(bob.map(drop).unwrap_err()).1, Reason::Penalty(Penalty::Source));
     gets_in::<A>(&here, "office", ALICE);
+}
+
+/// Somebody who gets no answer about anybody in time.
+struct Silent;
+
+impl Verifier for Silent {
+    fn verify(&self, _: &Attempt<'_>) -> Result<Grant, Reason> {
+        Err(Reason::NoAnswer("it hangs"))
+    }
+}
+
+fn what_can_not_be_guessed_and_is_not_answered_for_counts_for_nothing<A: Adapter>() {
+    let store = Shared::default();
+    let acceptor = Acceptor::new(config(), RSA2048.server.clone(), Silent)
+        .with_penalties(penalties().with_store(store.clone(), WhenAway::GoOn));
+    for (credential, counted) in [(Credential::Token(TOKEN), 0.0), (ALICE, 3.0)] {
+        (0..3).for_each(|_| assert_eq!(why::<A>(&acceptor, "flat", credential), Reason::NoAnswer("it hangs")));
+        assert_eq!(store.level(&PenaltyKey::Source(Source::named("flat"))), counted);
+    }
+}
+
+impl AsyncVerifier for Silent {
+    async fn verify(&self, _: &Attempt<'_>) -> Result<Grant, Reason> {
+        pending().await
+    }
+}
+
+fn a_guess_that_an_async_verifier_does_not_answer_for_in_time_is_counted<A: Adapter>() {
+    let (store, config) = (Shared::default(), config().with_handshake_timeout(Duration::from_secs(2)));
+    let acceptor = Acceptor::new_async(config, RSA2048.server.clone(), Silent)
+        .with_penalties(penalties().with_store(store.clone(), WhenAway::GoOn));
+    assert!(matches!(why::<A>(&acceptor, "flat", ALICE), Reason::NoAnswer(_)));
+    assert_eq!(store.level(&PenaltyKey::Account("alice".into())), 1.0);
 }

@@ -120,7 +120,8 @@ fn who_comes_back_by_ticket_is_not_asked<A: Adapter>() {
 }
 
 fn who_comes_from_where_somebody_has_logged_in_is_not_asked_until_a_login_is_refused<A: Adapter>() {
-    let acceptor = asking(verifier).with_puzzles(always());
+    let exempt = Penalties::default().with_exempt(Source::named("gateway"));
+    let acceptor = asking(verifier).with_puzzles(always()).with_penalties(exempt);
     let visit = |source: &str, password: &'static [u8]| {
         let (client, server) = pair();
         let server = accepting::<A>(&acceptor, server, Source::named(source));
@@ -134,6 +135,8 @@ fn who_comes_from_where_somebody_has_logged_in_is_not_asked_until_a_login_is_ref
     assert_eq!(visit("elsewhere", right), 2);
     assert_eq!(visit("home", b"wrong"), 2);
     assert_eq!(visit("home", right), 3);
+    // An exempt source is as one where somebody has.
+    assert_eq!(visit("gateway", right), 3);
 }
 
 fn ends_that_differ_find_out_after_the_puzzle<A: Adapter>() {

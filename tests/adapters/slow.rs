@@ -40,6 +40,7 @@ for_every_adapter!(
     a_peer_that_floods_while_the_session_is_finished,
     a_peer_that_reads_nothing_while_the_session_is_finished,
     a_verifier_that_never_answers,
+    a_verifier_that_never_answers_about_somebody_before_holds_up_nobody_past_the_deadline,
     a_signer_that_never_answers,
     a_user_who_never_decides_on_a_key,
     a_handshake_that_made_way_is_over_even_where_its_peer_drips,
@@ -326,6 +327,34 @@ fn a_verifier_that_never_answers<A: Adapter>() {
     passed(server.join().unwrap().map(drop).unwrap_err());
     assert_eq!(peer.rest(), b"");
     eventually_empty(&acceptor);
+}
+
+fn a_verifier_that_never_answers_about_somebody_before_holds_up_nobody_past_the_deadline<A: Adapter>() {
+    let (_never, answer) = channel::<()>();
+    let ((enter, entered), answer) = (channel(), Mutex::new(answer));
+    let silent = move |_: &Attempt<'_>| {
+        enter.send(()).unwrap();
+        answer.lock().unwrap().recv().unwrap();
+        unreachable!()
+    };
+    let bounds = Bounds::default().with_working(1).with_patience(Duration::from_secs(3600));
+    let acceptor = Acceptor::new(config().with_handshake_timeout(LONGER), RSA2048.server.clone(), silent);
+    let acceptor = acceptor.with_bounds(bounds);
+    let login = || {
+        let (client, server) = pair();
+        let server = accepting::<A>(&acceptor, server, Context::uncounted());
+        let mut peer = Peer::new(client);
+        peer.login(&Scenario::new(), ALICE);
+        (peer, server)
+    };
+    let first = login();
+    entered.recv().unwrap();
+    // Its turn does not come, and its client can open no refusal.
+    let (mut peer, second) = login();
+    let (_, reason) = refused(second.join().unwrap().map(drop).unwrap_err());
+    assert!(reason.is_not_now(), "{reason}");
+    assert_eq!(peer.rest(), b"");
+    passed(first.1.join().unwrap().map(drop).unwrap_err());
 }
 
 /// As a token that waits to be touched, or somebody who is asked and has gone.

@@ -423,6 +423,17 @@ fn an_address_of_many_users_does_not_wait_for_what_they_mistype() {
 }
 
 #[test]
+fn a_first_login_pays_for_no_more_than_failed_from_there_and_is_told_with_whose_it_was() {
+    let (guard, home) = (guard(), v4([0, 1]));
+    guard.in_vain(&home);
+    let told = guard.accepted(&home, "alice", "db/alice");
+    let is_failure = |key: &PenaltyKey| matches!(key, PenaltyKey::Source(_) | PenaltyKey::Block(_));
+    let paid: Vec<f64> = told.iter().filter(|(key, _)| is_failure(key)).map(|(_, amount)| *amount).collect();
+    assert_eq!(paid, [-0.25, -0.25]);
+    assert!(told.contains(&(PenaltyKey::LoginsOf("db/alice".into()), 1.0)));
+}
+
+#[test]
 fn logging_in_to_an_account_of_ones_own_pays_for_no_guesses() {
     let (guard, attacker) = (guard(), v4([2, 1]));
     let looked_at = (0..1000).filter(|number| {

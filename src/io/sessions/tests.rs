@@ -68,6 +68,12 @@ fn by_default_it_is_asked_every_half_minute_and_nobody_goes_on_unconfirmed_for_l
     assert_eq!((every, grace), (Some(Duration::from_secs(30)), Some(Duration::from_secs(600))));
     assert!(!closes_on_change);
     assert_eq!((Recheck::never().every, Recheck::never().grace), (None, grace));
+    // An answer is waited for as long as that, ten seconds at the most and one at least.
+    let late = |millis| Recheck::every(Duration::from_millis(millis)).late();
+    assert_eq!([20, 5000, 30_000].map(late), [1, 5, 10].map(Duration::from_secs));
+    assert_eq!(Recheck::never().late(), Duration::from_secs(10));
+    // And a peer that reads nothing keeps whoever writes to it no longer than this in a session that was ended.
+    assert_eq!(FAREWELL, Duration::from_secs(1));
 }
 
 #[test]

@@ -265,6 +265,11 @@ fn of_the_work_of_logins_that_have_begun_no_more_waits_than_may() {
     };
     // As many as may be computed at once, and as many as may wait for that.
     assert_eq!([(); 5].map(|()| submit()), [true, true, true, false, false]);
+    // All who wait are told, whether their logins have begun or not.
+    let fresh = workers.queue((&source(), Origin::New), Progress::Fresh, (), |()| ());
+    assert_eq!(workers.waiting(), 3 + 1);
+    drop(fresh);
+    assert_eq!(workers.waiting(), 3);
     go.send(()).unwrap();
     assert_eq!(runs.iter().take(3).count(), 3);
     assert!(submit());

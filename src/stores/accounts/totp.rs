@@ -394,11 +394,14 @@ mod tests {
         let later = UnixTime::from_secs(1_800_000_060);
         let (codes, secret) = (TotpCheck::new(start), TotpSecret::generate().unwrap());
         let code = secret.code(later);
-        for user in 0..=USERS {
+        let guess = || codes.verify("guessed at", &secret, b"no code", later);
+        assert!((0..FREE).all(|_| guess() == Err(Reason::WrongFactor)));
+        for user in 0..USERS {
             codes.verify(&user.to_string(), &secret, code.as_bytes(), later).unwrap();
         }
         assert_eq!(codes.lock().users.len(), USERS);
-        for user in [0, 1, USERS / 2, USERS] {
+        assert_eq!(guess(), Err(Reason::FactorLocked), "whoever guesses goes on to wait");
+        for user in [0, 1, USERS / 2, USERS - 1] {
             let again = codes.verify(&user.to_string(), &secret, code.as_bytes(), later);
             assert_eq!(again, Err(Reason::FactorUsed));
         }
