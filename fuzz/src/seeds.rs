@@ -616,6 +616,50 @@ fn connection(add: &mut Add<'_>) {
     add("record-edited", 0, &[&[0, 0, 0, 0, 0, 1, 0, 50, 1]], Reached::Cut);
     add("record-dropped", 0, &[&[0, 0, 0, 0, 0, 0, 0, 2]], Reached::Cut);
     add("confirm-edited", 0x10, &[&[0], &quiet, &[0, 0, 0, 1, 0, 9, 1]], Reached::AwaitConfirm);
+    add("puzzle", 6, &[&[0]], Reached::Session);
+    add("puzzle-after-proof", 6 | 8, &[&[5]], Reached::Session);
+    add("puzzle-stuttering", 6, &[&[0x30]], Reached::Session);
+    add("puzzle-and-resumption", 6 | 0x10, &[&[0], &quiet, &[0, 0], &[0], &[0]], Reached::Resumed);
+    add("puzzle-edited", 6, &[&[0, 0, 1, 0, 20, 1]], Reached::AwaitLogin);
+    add("puzzle-spared", 6 | 1, &[&[0], &quiet, &[0, 0], &[2]], Reached::Refused);
+    add("solution-dropped", 6, &[&[0, 0, 0, 2]], Reached::AwaitLogin);
+    add("solution-twice", 6, &[&[0, 0, 0, 3]], Reached::Refused);
+
+    // Pieces, interruptions and waiting on the way out, too.
+    for (name, server, client) in
+        [("password", 0, 0), ("byte-by-byte", 0, 8), ("key", 8, 0x15), ("factors", 4, 0x10), ("stretched", 0x48, 0x18)]
+    {
+        add(&format!("stuttering-{name}"), server, &[&[client | 0x20]], Reached::Session);
+    }
+    add("stuttering-refusal", 0, &[&[0x22]], Reached::Refused);
+    add("stuttering-resumption", 0x10, &[&[0x30], &quiet, &[0x30]], Reached::Resumed);
+
+    // Somebody gives up, in some round; and the next one gets in, or not.
+    for (who, name) in ["server", "client", "both"].into_iter().enumerate() {
+        let leaving = |round: u8| [0x40, (who as u8) << 6, round];
+        for round in 0..10 {
+            add(&format!("{name}-gives-up-{round}"), 2, &[&leaving(round), &[0; 8], &[0]], Reached::Session);
+        }
+        for round in 1..6 {
+            let parts: [&[u8]; 4] = [&leaving(round), &[0; 8], &[0], &[0]];
+            add(&format!("{name}-gives-up-proved-{round}"), 8 | 6, &parts, Reached::Session);
+            let parts: [&[u8]; 5] = [&[0], &quiet, &leaving(round), &[0; 16], &[0]];
+            add(&format!("{name}-gives-up-resuming-{round}"), 0x30, &parts, Reached::Resumed);
+        }
+        // While the verifier is asked: hello, challenge and login have come by then; a server that is still there sends its refusal.
+        let frames = if name == "client" { 4 } else { 3 };
+        let guess = [&[0x42], &leaving(3)[1..], &vec![0; frames]].concat();
+        add(&format!("{name}-gives-up-guessing"), 1, &[&guess, &guess, &guess, &guess, &[0]], Reached::Refused);
+    }
+
+    // The server has another prologue, another channel underneath, or both; and the next connection is theirs again.
+    for (name, server, client) in [("prologue", 0x80, 0), ("channel", 0, 0x80), ("context", 0x80, 0x80)] {
+        for (kind, server) in [("", server), ("-proved", server | 8), ("-puzzle", server | 6)] {
+            add(&format!("another-{name}{kind}"), server, &[&[client]], Reached::AwaitAnswer);
+        }
+    }
+    add("another-channel-and-back", 0x10, &[&[0x80, 0, 0], &[0]], Reached::Session);
+    add("another-channel-with-ticket", 0x10, &[&[0], &quiet, &[0x80]], Reached::AwaitAnswer);
     add("forged-busy", 0, &[&[0, 0, 7, 8, 0, 3, 0, 9, 0]], Reached::AwaitLogin);
     let puzzle = [&[0, 0, 7, 8, 0, 40][..], &PUZZLE].concat();
     add("forged-puzzle", 0, &[&puzzle], Reached::AwaitLogin);
