@@ -45,9 +45,9 @@ use core::time::Duration;
 use countersign::crypto::{Decrypt, Decrypting, RemoteDecrypt};
 use countersign::frame::{FrameType, Header};
 use countersign::{
-    Acceptor, AsyncVerifier, Attempt, ChannelBinding, ClientConfig, Connector, Credential, CredentialKind, Differs,
-    Error, FactorAttempt, Further, Grant, KeyExchange, Link, LoginError, MemoryTickets, Moment, Penalties, Prompt,
-    PuzzleDifficulty, Puzzles, Reason, Returning, Server, ServerConfig, ServerKey, Stream, Waits, limits,
+    Acceptor, AsyncVerifier, Attempt, Bounds, ChannelBinding, ClientConfig, Connector, Credential, CredentialKind,
+    Differs, Error, FactorAttempt, Further, Grant, KeyExchange, Link, LoginError, MemoryTickets, Moment, Penalties,
+    Prompt, PuzzleDifficulty, Puzzles, Reason, Returning, Server, ServerConfig, ServerKey, Stream, Waits, limits,
 };
 use std::cell::{Cell, RefCell};
 use std::io::{self, Read, Write};
@@ -132,6 +132,8 @@ impl House {
             Arc::new(Remote(provider.rsa.load_key(&KEY).unwrap(), Arc::clone(&asked))),
         );
         let acceptor = Acceptor::new_async(config, key, Alice { factors, asked: Arc::clone(&asked) });
+        // One leave to ask elsewhere: whoever keeps it keeps everybody out.
+        let acceptor = acceptor.with_bounds(Bounds::default().with_remote(1));
         let waits = Waits::new(FREE, Duration::from_secs(600), Duration::from_secs(3600));
         let penalties = Penalties::default().with_source(waits);
         let acceptor = if what & 1 == 0 { acceptor.without_penalties() } else { acceptor.with_penalties(penalties) };

@@ -431,6 +431,21 @@ fn tickets(add: &mut Add<'_>) {
         ] {
             add(&format!("contents-{name}"), 4, &[&[0, 0], &parts(b"alice", root, times)], reached);
         }
+        // One byte of it is another.
+        for (name, at, change) in [
+            ("of-another-epoch", 14, 1),
+            ("of-another-suite", 16, 3),
+            ("of-another-key", 17, 1),
+            ("of-another-scope", 49, 1),
+            ("by-a-kind-that-is-not-taken", 105, 5),
+            ("with-another-secret", 138, 1),
+            ("with-something-behind-it", 170, 1),
+        ] {
+            let mut contents = parts(b"alice", root, [now, now, end]);
+            contents.resize(171, 0);
+            contents[at] ^= change;
+            add(&format!("contents-{name}"), 4, &[&[0, 0], &contents], Reached::NotTaken);
+        }
     }
     // Many chains; one ticket after the other, and again.
     add("life", 5, &[&[0, 0, 99], &[0, 0, 1, 0, 1, 1, 1, 2, 1, 0]], Reached::NotTaken);
