@@ -345,6 +345,9 @@ impl House {
 /// Rounds are many where bytes arrive one by one.
 const MOST_ROUNDS: usize = 40_000;
 
+/// What each end sends at the most: its frames of the login, and what it says in the session.
+const MOST_BYTES: usize = 48 << 10;
+
 const TOKEN: &[u8] = b"cst_token";
 
 /// What has become of a login at one end.
@@ -633,6 +636,7 @@ struct World {
     piece: usize,
     stutters: bool,
     calls: usize,
+    taken: [usize; 2],
     /// The frames that each has sent, and all that came out at the other end.
     sent: [Vec<FrameType>; 2],
     passed: [Vec<u8>; 2],
@@ -765,6 +769,8 @@ impl Write for End {
         world.call()?;
         let taken = if world.stutters { bytes.len().min(world.piece) } else { bytes.len() };
         world.written[self.side].extend_from_slice(&bytes[..taken]);
+        world.taken[self.side] += taken;
+        assert!(world.taken[self.side] <= MOST_BYTES, "more leaves than was written");
         world.moved += 1;
         Ok(taken)
     }
