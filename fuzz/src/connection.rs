@@ -2,12 +2,14 @@
 //! where nothing else does.
 //!
 //! ```text
-//! input = server (1) || for each connection: client (1) || for each frame, in the order they are sent: act (1) || what the act needs
+//! input = server (1) || for each connection: client (1) || who gives up, and when (2), if somebody does
+//!         || for each frame, in the order they are sent: act (1) || what the act needs
 //! ```
 //!
-//! The server's bits: 1 for penalties; the next two for how many further factors it wants of passwords; the next for a client that has its
-//! key whole, and so waits for its proof; the next for one that shows tickets, the one after that for one that asks for a proof then,
-//! too, and one more for passwords that are stretched. The client's, `client & 7`:
+//! The server's bits: 1 for penalties; the next two for how many further factors it wants of passwords, both of them for none, and a puzzle first; the
+//! next for a client that has its key whole, and so waits for its proof; the next for one that shows tickets, the one after that for one that asks
+//! for a proof then, too; one more for passwords that are stretched, and the last for another prologue than the client's. The client's,
+//! `client & 7`:
 //!
 //! | | it logs in as alice with |
 //! |---|---|
@@ -19,11 +21,16 @@
 //! | 6 | another |
 //! | 7 | her password, and wrong answers to requests for further factors |
 //!
-//! Two bits more say in which pieces bytes arrive. What the acts are is in [`crate::between`].
+//! Two bits more say in which pieces bytes arrive. With the next one they also leave in such pieces, and calls of the transport are interrupted now
+//! and then, or would have to wait. One more is for somebody who gives up: the future of the server's login is dropped, or of the client's, or both (0, 1,
+//! 2 or more, in the top two bits of two bytes), in a round that the others name. The last is for a server that names another channel underneath
+//! than the client. What the acts are is in [`crate::between`].
 //!
 //! Nobody has a session without a good credential, and without the other end having the same; where nobody interferes, a good credential
-//! gives one, and data arrives as it was sent. The server answers each frame once at the most, and nothing after it has refused; it holds
-//! little for whoever is not logged in; and whatever happens, it gives every place back.
+//! gives one, and data arrives as it was sent. Where the two mean different connections nobody has one, no credential gets to the verifier, and nothing is
+//! opened. The server answers each frame once at the most, and nothing after it has refused; it opens one thing in a login, and nothing before its
+//! puzzle is solved; it looks at no more wrong passwords than are free, whoever leaves in the middle; it holds little for whoever is not logged in;
+//! and whatever happens, it gives every place back, and tells of each connection once.
 
 use crate::Input;
 use crate::between::{Between, DOWN, UP};
@@ -31,22 +38,23 @@ use crate::judge::Reached;
 use crate::memory;
 use crate::peers::{ALICE, ALICES_KEY, KEY, LONG_KEY, STRETCHED, account, answer, prompt, ticket_keys};
 use crate::toy::{self, CountingRng};
-use core::future::{Future, ready};
-use core::pin::{Pin, pin};
+use core::future::{Future, poll_fn};
+use core::pin::Pin;
 use core::task::{Context, Poll, Waker};
 use core::time::Duration;
 use countersign::crypto::{Decrypt, Decrypting, RemoteDecrypt};
 use countersign::frame::{FrameType, Header};
 use countersign::{
-    Acceptor, AsyncVerifier, Attempt, ClientConfig, Connector, Credential, CredentialKind, FactorAttempt, Further,
-    Grant, KeyExchange, Link, LoginError, MemoryTickets, Moment, Penalties, Prompt, Reason, Returning, Server,
-    ServerConfig, ServerKey, Stream, Waits, limits,
+    Acceptor, AsyncVerifier, Attempt, Bounds, ChannelBinding, ClientConfig, Connector, Credential, CredentialKind,
+    Differs, Error, FactorAttempt, Further, Grant, KeyExchange, Link, LoginError, MemoryTickets, Moment, Penalties,
+    Prompt, PuzzleDifficulty, Puzzles, Reason, Returning, Server, ServerConfig, ServerKey, Stream, Waits, limits,
 };
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io::{self, Read, Write};
 use std::rc::Rc;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::task::Wake;
 
 /// More connections show nothing that fewer do not.
 const MOST_CONNECTIONS: usize = 5;
@@ -64,9 +72,7 @@ pub fn run(data: &[u8]) -> Reached {
             break;
         }
         reached = memory::within(BUDGET + 8 * input.len(), || house.visit(&mut input));
-        let counts = house.acceptor.counts();
-        assert_eq!((counts.handshakes, counts.sessions), (0, 0), "a place that nobody gave back: {counts:?}");
-        assert_eq!(counts.refusals, 0, "{counts:?}");
+        house.check();
     }
     reached
 }
@@ -77,14 +83,39 @@ struct House {
     connector: Connector,
     has_penalties: bool,
     has_tickets: bool,
+    has_puzzles: bool,
     is_stretching: bool,
+    is_elsewhere: bool,
     factors: usize,
+    asked: Arc<Asked>,
+    /// The connections that came as far as to the server, and the sessions that it had of them.
+    came: Cell<u64>,
+    began: Cell<u64>,
 }
+
+/// What the server's own were asked.
+#[derive(Default)]
+struct Asked {
+    /// How often to open something.
+    opened: AtomicUsize,
+    /// About how many credentials that somebody has sent, and of these, how many passwords that were wrong.
+    credentials: AtomicUsize,
+    wrong: AtomicUsize,
+}
+
+impl Asked {
+    fn counts(&self) -> [usize; 3] {
+        [&self.opened, &self.credentials, &self.wrong].map(|count| count.load(Ordering::SeqCst))
+    }
+}
+
+/// Wrong passwords that cost nothing.
+const FREE: u32 = 2;
 
 impl House {
     fn new(what: u8) -> Self {
         let provider = toy::provider();
-        let factors = usize::from(what >> 1 & 3).min(2);
+        let (factors, has_puzzles) = (usize::from(what >> 1 & 3) % 3, what & 6 == 6);
         let kinds = [CredentialKind::Password, CredentialKind::Token, CredentialKind::Key];
         let config = ServerConfig::new(provider).with_credential_kinds(&kinds).unwrap();
         let config = config.with_tickets(Arc::new(ticket_keys(provider)));
@@ -93,15 +124,21 @@ impl House {
             true => config.with_stretching(STRETCHED[0].stretching().clone()).unwrap(),
             false => config,
         };
+        let is_elsewhere = what & 0x80 != 0;
+        let config = if is_elsewhere { config.with_prologue(b"another application").unwrap() } else { config };
+        let asked = Arc::new(Asked::default());
         let key = ServerKey::with_remote_decrypt(
             KEY.public_key().clone(),
-            Arc::new(Remote(provider.rsa.load_key(&KEY).unwrap())),
+            Arc::new(Remote(provider.rsa.load_key(&KEY).unwrap(), Arc::clone(&asked))),
         );
-        let acceptor = Acceptor::new_async(config, key, Alice { factors });
-        // Two wrong ones are free.
-        let waits = Waits::new(2, Duration::from_secs(15), Duration::from_secs(600));
+        let acceptor = Acceptor::new_async(config, key, Alice { factors, asked: Arc::clone(&asked) });
+        // One leave to ask elsewhere: whoever keeps it keeps everybody out.
+        let acceptor = acceptor.with_bounds(Bounds::default().with_remote(1));
+        let waits = Waits::new(FREE, Duration::from_secs(600), Duration::from_secs(3600));
         let penalties = Penalties::default().with_source(waits);
         let acceptor = if what & 1 == 0 { acceptor.without_penalties() } else { acceptor.with_penalties(penalties) };
+        let puzzles = Puzzles::default().with_wait(Duration::ZERO).with_most(PuzzleDifficulty::new(2).unwrap());
+        let acceptor = if has_puzzles { acceptor.with_puzzles(puzzles) } else { acceptor };
         let server =
             if what & 8 == 0 { Server::pinned(KEY.public_key().id()) } else { Server::key(KEY.public_key().clone()) };
         let config = ClientConfig::new(provider);
@@ -109,7 +146,38 @@ impl House {
         let connector = Connector::new(config, server.with_floor(KeyExchange::Rsa));
         let has_tickets = what & 0x10 != 0;
         let connector = if has_tickets { connector.with_tickets(MemoryTickets::new()) } else { connector };
-        Self { acceptor, connector, has_penalties: what & 1 != 0, has_tickets, is_stretching, factors }
+        Self {
+            acceptor,
+            connector,
+            has_penalties: what & 1 != 0,
+            has_tickets,
+            has_puzzles,
+            is_stretching,
+            is_elsewhere,
+            factors,
+            asked,
+            came: Cell::default(),
+            began: Cell::default(),
+        }
+    }
+
+    /// Between two connections.
+    fn check(&self) {
+        let counts = self.acceptor.counts();
+        let held = [counts.handshakes, counts.logins, counts.waiting, counts.refusals, counts.sessions];
+        assert_eq!(held, [0; 5], "a place that nobody gave back: {counts:?}");
+        let totals = self.acceptor.totals();
+        let [accepted, resumed, refused, turned_away, failed] =
+            ["login-accepted", "login-resumed", "login-refused", "turned-away", "handshake-failed"]
+                .map(|of| totals.of(of));
+        let told = accepted + resumed + refused + turned_away + failed;
+        assert_eq!(told, self.came.get(), "each connection is told of once: {totals:?}");
+        assert_eq!(totals.of("session-ended"), accepted + resumed, "a session without an end, or with two: {totals:?}");
+        assert!(accepted + resumed >= self.began.get(), "a session that nobody was told of: {totals:?}");
+        let [_, _, wrong] = self.asked.counts();
+        // Whoever was in once may try more often from where they were.
+        let is_bounded = self.has_penalties && accepted == 0;
+        assert!(!is_bounded || wrong <= FREE as usize + 1, "{wrong} wrong passwords were looked at");
     }
 
     fn visit(&self, input: &mut Input<'_>) -> Reached {
@@ -134,29 +202,98 @@ impl House {
         });
 
         let piece = [1400, 1, 7, 100][usize::from(what >> 3 & 3)];
-        let world = Rc::new(RefCell::new(World { piece, ..World::default() }));
+        let stutters = what & 0x20 != 0;
+        let leaving = if what & 0x40 != 0 { Some(input.number()) } else { None };
+        let differs = match (self.is_elsewhere, what & 0x80 != 0) {
+            (false, false) => None,
+            (true, false) => Some(Differs::Prologue),
+            (false, true) => Some(Differs::Binding),
+            (true, true) => Some(Differs::Both),
+        };
+        let world = World { piece, stutters, is_genuine: true, has_puzzles: self.has_puzzles, ..World::default() };
+        let world = Rc::new(RefCell::new(world));
         let [client, server] =
             [UP, DOWN].map(|side| MemoryLink(End { world: Rc::clone(&world), side }, Moment::ORIGIN));
         let peer: std::net::SocketAddr = "192.0.2.7:1000".parse().unwrap();
-        let mut accepting = pin!(self.acceptor.accept_over(server, peer));
-        let mut connecting = pin!(connector.connect_over(client, credential));
-        let (mut accepted, mut connected) = (None, None);
-        let task = &mut Context::from_waker(Waker::noop());
-        for _ in 0..MOST_ROUNDS {
-            poll(&mut connecting, &mut connected, task);
+        let mut context = countersign::Context::from(peer);
+        if what & 0x80 != 0 {
+            context = context.with_binding(ChannelBinding::tls_exporter([7; 32]));
+        }
+        let before = (self.asked.counts(), self.acceptor.counts().puzzles_solved);
+        let mut accepting = Login::new(self.acceptor.accept_over(server, context));
+        let mut connecting = Login::new(connector.connect_over(client, credential));
+        for round in 0..MOST_ROUNDS {
+            match leaving.filter(|leaving| leaving & 0x3fff == round).map(|leaving| leaving >> 14) {
+                Some(0) => accepting.give_up(),
+                Some(1) => connecting.give_up(),
+                Some(_) => {
+                    accepting.give_up();
+                    connecting.give_up();
+                }
+                None => {}
+            }
+            // What a thread does for the client is done by the next round, however long that takes.
+            connecting.bell.wait();
+            connecting.poll();
             world.borrow_mut().carry(input);
-            poll(&mut accepting, &mut accepted, task);
+            accepting.poll();
             world.borrow_mut().carry(input);
-            if accepted.is_some() && connected.is_some() {
+            if accepting.is_over() && connecting.is_over() {
                 break;
             }
-            world.borrow_mut().go_on();
+            let is_solving = !connecting.is_over() && connecting.bell.is_awaited();
+            world.borrow_mut().go_on(is_solving || connecting.is_called() || accepting.is_called());
         }
-        let accepted = accepted.expect("the server has a deadline for everything");
-        let connected = connected.expect("so has the client");
+        assert!(accepting.is_over(), "the server has a deadline for everything");
+        assert!(connecting.is_over(), "so has the client");
+        self.came.update(|came| came + u64::from(accepting.has_begun));
         world.borrow().check();
         let is_genuine = world.borrow().is_genuine;
-        self.judge(accepted, connected, (is_good, is_genuine), (input, &world))
+        self.check_work(before, differs, is_genuine);
+        let (accepted, connected) = (accepting.done, connecting.done);
+        self.began.update(|began| began + u64::from(matches!(accepted, Some(Ok(_)))));
+        if let Some(differs) = differs {
+            let is_heard = is_genuine && !self.has_penalties;
+            return elsewhere(&accepted, &connected, differs, is_heard);
+        }
+        match (accepted, connected) {
+            (Some(accepted), Some(connected)) => {
+                self.judge(accepted, connected, (is_good, is_genuine), (input, &world))
+            }
+            (accepted, connected) => {
+                let left = [accepted.and_then(Result::ok), connected.and_then(Result::ok)];
+                left.into_iter().flatten().for_each(|stream| {
+                    assert!(is_good || stream.info().is_resumed(), "got in without a good credential");
+                    assert_cut(stream, input, &world);
+                });
+                Reached::Cut
+            }
+        }
+    }
+
+    /// What one login has cost the server, by what its own were asked.
+    fn check_work(
+        &self,
+        ([opened, credentials, _], solved): ([usize; 3], u64),
+        differs: Option<Differs>,
+        is_genuine: bool,
+    ) {
+        let [now_opened, now_credentials, _] = self.asked.counts();
+        let counts = self.acceptor.counts();
+        let (opened, credentials) = (now_opened - opened, now_credentials - credentials);
+        assert!(
+            opened <= 1 && credentials <= 1,
+            "one RSA operation in a login, and one attempt: {opened}, {credentials}"
+        );
+        assert!(counts.puzzles_solved + counts.puzzles_failed <= counts.puzzles_asked, "{counts:?}");
+        // Whoever was in before, or comes back by ticket, need not solve one.
+        let pays = self.has_puzzles && !self.has_penalties && !self.has_tickets;
+        assert!(!pays || opened == 0 || counts.puzzles_solved == solved + 1, "an RSA operation before the puzzle");
+        assert!(differs.is_none() || credentials == 0, "a credential of somebody who means another connection");
+        assert!(
+            differs.is_none() || !is_genuine || opened == 0,
+            "an RSA operation for somebody who means another connection"
+        );
     }
 
     fn judge(
@@ -208,13 +345,134 @@ impl House {
 /// Rounds are many where bytes arrive one by one.
 const MOST_ROUNDS: usize = 40_000;
 
+/// What each end sends at the most: its frames of the login, and what it says in the session.
+const MOST_BYTES: usize = 48 << 10;
+
 const TOKEN: &[u8] = b"cst_token";
 
-fn poll<F: Future>(future: &mut Pin<&mut F>, done: &mut Option<F::Output>, task: &mut Context<'_>) {
-    if done.is_none()
-        && let Poll::Ready(output) = future.as_mut().poll(task)
-    {
-        *done = Some(output);
+/// What has become of a login at one end.
+type Outcome = Result<Stream<End>, LoginError>;
+
+/// Where the two mean different connections nobody has a session, and both say why, if nobody interferes.
+fn elsewhere(accepted: &Option<Outcome>, connected: &Option<Outcome>, differs: Differs, is_heard: bool) -> Reached {
+    for outcome in [accepted, connected].into_iter().flatten() {
+        let Err(error) = outcome else { panic!("a session with somebody who means another connection") };
+        let is_said = matches!(error, LoginError::Protocol(Error::DifferentContext(said)) if *said == differs);
+        assert!(
+            is_said || !is_heard || accepted.is_none() || connected.is_none(),
+            "{error:?}, where they differ in {differs:?}"
+        );
+    }
+    Reached::AwaitAnswer
+}
+
+/// The other end of this session has given up: nothing was said, and no end is heard.
+fn assert_cut(mut stream: Stream<End>, input: &mut Input<'_>, world: &Rc<RefCell<World>>) {
+    world.borrow_mut().carry(input);
+    let error = loop {
+        match stream.read(&mut [0; 99]) {
+            Ok(count) => panic!("{count} bytes of somebody who has said nothing"),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => break error,
+        }
+    };
+    assert!(stream.read(&mut [0; 99]).is_err() && stream.write(b"more").is_err(), "a session goes on after {error}");
+}
+
+/// One end's login, under way.
+struct Login<F: Future> {
+    future: Option<Pin<Box<F>>>,
+    bell: Arc<Bell>,
+    has_begun: bool,
+    done: Option<F::Output>,
+}
+
+impl<F: Future> Login<F> {
+    fn new(future: F) -> Self {
+        Self { future: Some(Box::pin(future)), bell: Arc::default(), has_begun: false, done: None }
+    }
+
+    fn poll(&mut self) {
+        let Some(future) = &mut self.future else { return };
+        self.has_begun = true;
+        let waker = self.bell.rope();
+        if let Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(&waker)) {
+            self.done = Some(output);
+            self.future = None;
+        }
+    }
+
+    /// Drops it where it is.
+    fn give_up(&mut self) {
+        self.future = None;
+    }
+
+    fn is_over(&self) -> bool {
+        self.future.is_none()
+    }
+
+    /// Whether something is there for it.
+    fn is_called(&self) -> bool {
+        !self.is_over() && self.bell.has_rung()
+    }
+}
+
+/// Tells whether somebody has done what a login waits for, and whether there is anybody who may.
+#[derive(Default)]
+struct Bell {
+    state: Mutex<BellState>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct BellState {
+    has_rung: bool,
+    ropes: usize,
+}
+
+impl Bell {
+    fn lock(&self) -> MutexGuard<'_, BellState> {
+        self.state.lock().unwrap()
+    }
+
+    fn has_rung(&self) -> bool {
+        self.lock().has_rung
+    }
+
+    /// What it is to be rung by from now on, anew.
+    fn rope(self: &Arc<Self>) -> Waker {
+        let mut state = self.lock();
+        state.has_rung = false;
+        state.ropes += 1;
+        drop(state);
+        Waker::from(Arc::new(Rope(Arc::clone(self))))
+    }
+
+    /// Whether somebody is there who is to ring it.
+    fn is_awaited(&self) -> bool {
+        self.lock().ropes > 0
+    }
+
+    /// Until there is nobody any more.
+    fn wait(&self) {
+        // Nobody takes so long who takes part in this.
+        let waited = self.changed.wait_timeout_while(self.lock(), Duration::from_secs(20), |state| state.ropes > 0);
+        drop(waited.unwrap());
+    }
+}
+
+struct Rope(Arc<Bell>);
+
+impl Wake for Rope {
+    fn wake(self: Arc<Self>) {
+        self.0.lock().has_rung = true;
+    }
+}
+
+impl Drop for Rope {
+    fn drop(&mut self) {
+        self.0.lock().ropes -= 1;
+        self.0.changed.notify_all();
     }
 }
 
@@ -222,10 +480,10 @@ fn poll<F: Future>(future: &mut Pin<&mut F>, done: &mut Option<F::Output>, task:
 fn talk(mut server: Stream<End>, mut client: Stream<End>, input: &mut Input<'_>, world: &Rc<RefCell<World>>) -> bool {
     let said: Vec<u8> = (0..20_000).map(|at| (at % 251) as u8).collect();
     let say = |stream: &mut Stream<End>| {
-        stream.write_all(&said[..100])?;
+        write_all(stream, &said[..100])?;
         stream.update_key().map_err(io::Error::other)?;
-        stream.write_all(&said[100..])?;
-        stream.flush()
+        write_all(stream, &said[100..])?;
+        again(|| stream.flush())
     };
     let spoken = [say(&mut server), say(&mut client)];
     assert!(spoken.iter().all(Result::is_ok), "{spoken:?}");
@@ -239,6 +497,7 @@ fn talk(mut server: Stream<End>, mut client: Stream<End>, input: &mut Input<'_>,
             match stream.read(&mut room) {
                 Ok(0) => panic!("an end that nobody said"),
                 Ok(count) => heard[at].extend_from_slice(&room[..count]),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock && !world.borrow().arrived[at].is_empty() => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     whole[at] = heard[at].len() == said.len();
                     break;
@@ -259,14 +518,76 @@ fn talk(mut server: Stream<End>, mut client: Stream<End>, input: &mut Input<'_>,
     whole == [true; 2]
 }
 
+/// As `Write::write_all`, over a transport that would have to wait now and then: what was taken is not written again.
+fn write_all(stream: &mut Stream<End>, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        let taken = again(|| stream.write(bytes))?;
+        bytes = &bytes[taken..];
+    }
+    Ok(())
+}
+
+/// Tries until it need not wait.
+fn again<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    loop {
+        match call() {
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
+            done => return done,
+        }
+    }
+}
+
+/// Whoever is asked has the answer a moment later: so somebody can give up in between.
+async fn a_moment() {
+    let mut has_passed = false;
+    poll_fn(|task| {
+        if core::mem::replace(&mut has_passed, true) {
+            return Poll::Ready(());
+        }
+        task.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
+
 /// Whom the server knows.
 struct Alice {
     factors: usize,
+    asked: Arc<Asked>,
 }
 
 impl AsyncVerifier for Alice {
     async fn verify(&self, attempt: &Attempt<'_>) -> Result<Grant, Reason> {
-        match attempt.credential() {
+        let verdict = self.look(&attempt.credential());
+        // What did not open is asked about like any other.
+        let is_sent = !matches!(verdict, Err(Reason::UnknownUser)) || attempt.credential().user() == Some("alice");
+        self.asked.credentials.fetch_add(usize::from(is_sent), Ordering::SeqCst);
+        self.asked.wrong.fetch_add(usize::from(matches!(verdict, Err(Reason::WrongPassword))), Ordering::SeqCst);
+        a_moment().await;
+        verdict
+    }
+
+    async fn resume(&self, returning: &Returning<'_>) -> Result<Grant, Reason> {
+        a_moment().await;
+        if returning.principal() == "alice" { Ok(account()) } else { Err(Reason::UnknownUser) }
+    }
+
+    async fn further(&self, further: &Further<'_>) -> Result<Option<Prompt>, Reason> {
+        a_moment().await;
+        let is_password = matches!(further.kind(), CredentialKind::Password | CredentialKind::Stretched);
+        let wants = is_password && further.step() < self.factors;
+        Ok(wants.then(|| prompt(further.step())))
+    }
+
+    async fn check_factor(&self, attempt: &FactorAttempt<'_>) -> Result<(), Reason> {
+        a_moment().await;
+        if attempt.answer() == answer(attempt.step()) { Ok(()) } else { Err(Reason::WrongFactor) }
+    }
+}
+
+impl Alice {
+    fn look(&self, credential: &Credential<'_>) -> Result<Grant, Reason> {
+        match *credential {
             Credential::Password { user: "alice", password: b"correct horse" } | Credential::Token(TOKEN) => {
                 Ok(account())
             }
@@ -281,28 +602,19 @@ impl AsyncVerifier for Alice {
             _ => Err(Reason::UnknownUser),
         }
     }
-
-    async fn resume(&self, returning: &Returning<'_>) -> Result<Grant, Reason> {
-        if returning.principal() == "alice" { Ok(account()) } else { Err(Reason::UnknownUser) }
-    }
-
-    async fn further(&self, further: &Further<'_>) -> Result<Option<Prompt>, Reason> {
-        let is_password = matches!(further.kind(), CredentialKind::Password | CredentialKind::Stretched);
-        let wants = is_password && further.step() < self.factors;
-        Ok(wants.then(|| prompt(further.step())))
-    }
-
-    async fn check_factor(&self, attempt: &FactorAttempt<'_>) -> Result<(), Reason> {
-        if attempt.answer() == answer(attempt.step()) { Ok(()) } else { Err(Reason::WrongFactor) }
-    }
 }
 
 /// The key, by somebody who is asked: then everything happens on this thread.
-struct Remote(Arc<dyn Decrypt>);
+struct Remote(Arc<dyn Decrypt>, Arc<Asked>);
 
 impl RemoteDecrypt for Remote {
     fn decrypt(&self, ciphertext: Vec<u8>) -> Decrypting {
-        Box::pin(ready(self.0.decrypt(&ciphertext, &mut CountingRng(0))))
+        self.1.opened.fetch_add(1, Ordering::SeqCst);
+        let decrypted = self.0.decrypt(&ciphertext, &mut CountingRng(0));
+        Box::pin(async move {
+            a_moment().await;
+            decrypted
+        })
     }
 }
 
@@ -318,9 +630,13 @@ struct World {
     has_left: [bool; 2],
     between: Between,
     is_genuine: bool,
-    has_begun: bool,
-    /// In which pieces bytes arrive, at most.
+    /// Whether the server asks for a puzzle first.
+    has_puzzles: bool,
+    /// In which pieces bytes arrive, at most, and leave, where the transport stutters.
     piece: usize,
+    stutters: bool,
+    calls: usize,
+    taken: [usize; 2],
     /// The frames that each has sent, and all that came out at the other end.
     sent: [Vec<FrameType>; 2],
     passed: [Vec<u8>; 2],
@@ -331,9 +647,6 @@ struct World {
 impl World {
     /// Takes the frames that were written to the other end, as far as somebody lets them.
     fn carry(&mut self, input: &mut Input<'_>) {
-        if !self.has_begun {
-            (self.has_begun, self.is_genuine) = (true, true);
-        }
         for way in [UP, DOWN] {
             while let Ok(Some(header)) = Header::parse(&self.written[way]) {
                 let len = limits::FRAME_HEADER + header.body;
@@ -348,18 +661,41 @@ impl World {
                 self.arrived[way].extend(passed);
                 self.moved += 1;
             }
+            // What was written in part arrives in part.
+            if self.has_left[way] && !self.between.is_cut(way) {
+                self.passed[way].extend(&self.written[way]);
+                let rest = core::mem::take(&mut self.written[way]);
+                self.arrived[way].extend(rest);
+            }
         }
     }
 
-    /// Where nothing has moved, time does.
-    fn go_on(&mut self) {
-        if self.moved == self.moved_before {
+    /// Where nothing has moved, and nobody is about to, time does.
+    fn go_on(&mut self, is_busy: bool) {
+        if self.moved == self.moved_before && !is_busy {
             let next = self.waits.iter().copied().filter(|wait| *wait > self.now).min();
             self.now = next.unwrap_or(self.now + Duration::from_secs(1));
             let now = self.now;
             self.waits.retain(|wait| *wait > now);
         }
         self.moved_before = self.moved;
+    }
+
+    /// A call of the transport: now and then it is interrupted, or would have to wait.
+    fn call(&mut self) -> io::Result<()> {
+        if !self.stutters {
+            return Ok(());
+        }
+        self.calls += 1;
+        match self.calls % 7 {
+            2 => Err(io::ErrorKind::Interrupted.into()),
+            5 => {
+                // The next one need not.
+                self.moved += 1;
+                Err(io::ErrorKind::WouldBlock.into())
+            }
+            _ => Ok(()),
+        }
     }
 
     fn wait(&mut self, moment: Moment) {
@@ -376,7 +712,11 @@ impl World {
         let sent = &self.sent[DOWN];
         let is_first =
             |kind: &&FrameType| matches!(kind, FrameType::ServerHello | FrameType::ServerResumption | FrameType::Busy);
-        assert!(sent.iter().filter(is_first).count() <= 1, "a hello was answered twice: {sent:?}");
+        let is_asking = self.has_puzzles && sent.first() == Some(&FrameType::Busy);
+        let answers = sent.iter().filter(is_first).count();
+        assert!(answers <= 1 + usize::from(is_asking), "a hello was answered twice: {sent:?}");
+        let solutions = self.sent[UP].iter().filter(|kind| **kind == FrameType::Solution).count();
+        assert!(solutions <= 1, "a client solved twice: {:?}", self.sent[UP]);
         assert!(sent.first().is_none_or(|kind| is_first(&kind)), "{sent:?}");
         let verdicts = sent.iter().filter(|kind| **kind == FrameType::ServerVerdict).count();
         assert!(verdicts <= 1 + limits::MAX_FACTORS, "{sent:?}");
@@ -409,8 +749,9 @@ impl Read for End {
     fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
         let mut world = self.world.borrow_mut();
         let world = &mut *world;
+        world.call()?;
         let from = 1 - self.side;
-        let count = room.len().min(world.arrived[from].len()).min(world.piece.max(1));
+        let count = room.len().min(world.arrived[from].len()).min(world.piece);
         if count == 0 && !room.is_empty() {
             let is_over = world.has_left[from] && world.written[from].is_empty() || world.between.is_cut(from);
             return if is_over { Ok(0) } else { Err(io::ErrorKind::WouldBlock.into()) };
@@ -425,13 +766,17 @@ impl Read for End {
 impl Write for End {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let mut world = self.world.borrow_mut();
-        world.written[self.side].extend_from_slice(bytes);
+        world.call()?;
+        let taken = if world.stutters { bytes.len().min(world.piece) } else { bytes.len() };
+        world.written[self.side].extend_from_slice(&bytes[..taken]);
+        world.taken[self.side] += taken;
+        assert!(world.taken[self.side] <= MOST_BYTES, "more leaves than was written");
         world.moved += 1;
-        Ok(bytes.len())
+        Ok(taken)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        Ok(())
+        self.world.borrow_mut().call()
     }
 }
 
@@ -473,7 +818,7 @@ impl Link for MemoryLink {
     }
 
     fn poll_flush(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
+        self.try_now(Write::flush)
     }
 
     fn poll_end_sending(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {

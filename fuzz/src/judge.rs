@@ -196,14 +196,16 @@ pub(crate) fn grant_is(peers: &Peers, session: &Session, plaintext: &[u8]) {
     );
 }
 
-/// What a client makes of a verdict that somebody sealed under the right key must encode to it.
-pub(crate) fn verdict(peers: &Peers, result: Result<Verdict, Error>, plaintext: &[u8]) -> Reached {
+/// What a client that was asked for so many further factors makes of a verdict that somebody sealed under the right key must encode to it.
+pub(crate) fn verdict(peers: &Peers, asked: usize, result: Result<Verdict, Error>, plaintext: &[u8]) -> Reached {
     match result {
         Ok(Verdict::Accepted(session)) => {
             grant_is(peers, &session, plaintext);
             Reached::Session
         }
         Ok(Verdict::Factor(wanted)) => {
+            assert!(peers.offers_factors(), "a client went along with a request that it did not offer to answer");
+            assert!(asked < limits::MAX_FACTORS, "a client went along with one request more than there may be");
             nothing_is_granted(3, plaintext);
             request_is(wanted.prompt(), plaintext);
             Reached::Asked

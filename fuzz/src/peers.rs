@@ -1,5 +1,6 @@
 //! A genuine client and a genuine server on the toy provider, the same in every run.
 
+use crate::between::{DOWN, UP};
 use crate::certificates::{GENUINE, ROOT};
 use crate::judge::Reached;
 use crate::memory;
@@ -11,10 +12,10 @@ use countersign::server::{Accepted, AwaitConfirm, AwaitHello, AwaitLogin, AwaitS
 use countersign::server::{Hello, Refusal};
 use countersign::x509::{Roots, X509};
 use countersign::{
-    ChannelBinding, ClientConfig, ClientKey, Credential, CredentialKind, CryptoRng, Error, Form, Grant, KeyExchange,
-    Moment, PrivateKey, Prompt, Puzzle, PuzzleDifficulty, PuzzleSolution, Server, ServerConfig, ServerKey, Session,
-    SigningKey, StretchError, StretchParameters, StretchedPassword, Stretching, Suite, Ticket, TicketKeys, UnixTime,
-    limits,
+    ChannelBinding, ClientConfig, ClientKey, Credential, CredentialKind, CryptoRng, Differs, Error, Form, Grant,
+    KeyExchange, Moment, PrivateKey, Prompt, Puzzle, PuzzleDifficulty, PuzzleSolution, Server, ServerConfig, ServerKey,
+    Session, SigningKey, StretchError, StretchParameters, StretchedPassword, Stretching, Suite, Ticket, TicketKeys,
+    UnixTime, limits,
 };
 use countersign::{Identity, ManifestBody, ManifestKey, SignedManifest};
 use rand_core::Rng;
@@ -50,8 +51,12 @@ pub(crate) struct Peers {
     has_key: bool,
     /// Whether the server takes stretched passwords in the place of passwords.
     is_stretching: bool,
+    /// Whether her client offers to answer for further factors.
+    offers_factors: bool,
     /// How many further factors the server wants of her.
     factors: usize,
+    /// What each end means of the connection that is never sent ([`Peers::meaning`]).
+    meant: [u8; 2],
     /// What the server sends to clients that ask for one.
     manifest: Option<SignedManifest>,
     seed: u64,
@@ -122,7 +127,9 @@ impl Peers {
             is_extended,
             has_key: false,
             is_stretching: false,
+            offers_factors: is_extended,
             factors: 0,
+            meant: [0; 2],
             manifest: None,
             seed: 0,
         }
@@ -132,7 +139,32 @@ impl Peers {
     pub(crate) fn with_login(self, has_key: bool, factors: usize) -> Self {
         let client = ClientConfig::clone(&self.client);
         let client = if factors > 0 { client.offering_factors() } else { client };
-        Self { client: client.into(), has_key, factors, ..self }
+        let offers_factors = self.offers_factors || factors > 0;
+        Self { client: client.into(), has_key, offers_factors, factors, ..self }
+    }
+
+    /// What the client and the server mean of the connection that is never sent: one bit is for another prologue, the next for another channel
+    /// underneath.
+    pub(crate) fn meaning(self, meant: [u8; 2]) -> Self {
+        let [ours, theirs] = meant.map(|meant| if meant & 1 == 0 { &b""[..] } else { b"another application" });
+        let client = ClientConfig::clone(&self.client).with_prologue(ours).unwrap();
+        let server = ServerConfig::clone(&self.server).with_prologue(theirs).unwrap();
+        Self { client: client.into(), server: server.into(), meant, ..self }
+    }
+
+    /// In what they differ.
+    pub(crate) fn differs(&self) -> Option<Differs> {
+        match (self.meant[0] ^ self.meant[1]) & 3 {
+            0 => None,
+            1 => Some(Differs::Prologue),
+            2 => Some(Differs::Binding),
+            _ => Some(Differs::Both),
+        }
+    }
+
+    /// The channel, as the client or the server names it.
+    fn channel(&self, side: usize) -> ChannelBinding {
+        if self.meant[side] & 2 == 0 { ChannelBinding::none() } else { ChannelBinding::tls_exporter([7; 32]) }
     }
 
     /// The client has the server's identity alone, and is shown a manifest.
@@ -163,6 +195,11 @@ impl Peers {
     pub(crate) fn with_stretching(self) -> Self {
         let server = ServerConfig::clone(&self.server).with_stretching(STRETCHED[0].stretching().clone()).unwrap();
         Self { server: server.into(), is_stretching: true, ..self }
+    }
+
+    /// Whether alice's client offers to answer for further factors.
+    pub(crate) fn offers_factors(&self) -> bool {
+        self.offers_factors
     }
 
     /// How many further factors the server wants of alice.
@@ -237,13 +274,13 @@ impl Peers {
     }
 
     pub(crate) fn hello(&self) -> (Vec<u8>, AwaitChallenge) {
-        client::start(&self.client, &self.trust, &ChannelBinding::none(), &mut self.hello_rng(1), NOW).unwrap()
+        client::start(&self.client, &self.trust, &self.channel(UP), &mut self.hello_rng(1), NOW).unwrap()
     }
 
     /// A new connection at the server.
     fn await_hello(&self) -> AwaitHello {
         self.opened.store(0, Ordering::SeqCst);
-        AwaitHello::new(&self.server, &ChannelBinding::none(), NOW)
+        AwaitHello::new(&self.server, &self.channel(DOWN), NOW)
     }
 
     /// The server's way to its answer: what is sealed in the hello is opened.
@@ -372,7 +409,7 @@ impl Peers {
             let (hello, state) = self.hello();
             return (hello, Opening::Plain(state));
         };
-        let binding = &ChannelBinding::none();
+        let binding = &self.channel(UP);
         let resumed = client::resume(&self.client, &self.trust, binding, ticket, &mut self.hello_rng(1), NOW);
         let (hello, state) = resumed.unwrap();
         (hello, Opening::Shown(state))

@@ -4,12 +4,12 @@ mod command;
 mod files;
 
 use crate::judge::{Reached, serve};
-use crate::peers::{ALICE, ALICES_KEY, LIFETIME, LONG_KEY, NOW, Peers, answer, prompt, secret, shown};
+use crate::peers::{ALICE, ALICES_KEY, LIFETIME, LONG_KEY, NOW, Peers, TODAY, answer, prompt, secret, shown};
 use crate::server_machine::requested;
 use crate::toy::{self, CountingRng};
 use countersign::client::{Answer, AwaitVerdict, Verdict};
-use countersign::codec::{self, Bytes, CredentialMessage, Extension, Factor, FactorRequest, GrantMessage, KeyProof};
-use countersign::codec::{List, Message, Text, VerdictMessage};
+use countersign::codec::{self, Bytes, ClientHello, CredentialMessage, Extension, Factor, FactorRequest, GrantMessage};
+use countersign::codec::{KeyProof, List, Message, ServerHello, Text, VerdictMessage};
 use countersign::codec::{Stretched, StretchedMessage};
 use countersign::frame::split;
 use countersign::{ClientKey, Credential, limits};
@@ -160,6 +160,17 @@ fn server_machine(add: &mut Add<'_>) {
     add("edit-login-cut", 2, &[&[2, 1 | 4, 1, 100, 1]], Reached::AwaitLogin);
     add("edit-verdict", 2, &[&[3, 0, 0, 100, 1]], Reached::Accepted);
 
+    // The server has another prologue: nobody interferes; what either says of it is made what the other one means; and both.
+    for choice in [0, 3, 8] {
+        let what = 0x80 | choice << 3 | 2;
+        let [hello, challenge] = contexts_exchanged(choice);
+        let to_a_client = if choice == 8 { Reached::AwaitLogin } else { Reached::Claim };
+        add(&format!("elsewhere-{choice}"), what, &[], Reached::AwaitLogin);
+        add(&format!("elsewhere-{choice}-hidden-from-server"), what, &[&hello], Reached::AwaitLogin);
+        add(&format!("elsewhere-{choice}-hidden-from-client"), what, &[&challenge], to_a_client);
+        add(&format!("elsewhere-{choice}-hidden"), what, &[&hello, &challenge], to_a_client);
+    }
+
     // With a proof, the client stops before its login.
     let proof = 8 << 3 | 2;
     let [hello, challenge, ..] = &frames(8);
@@ -250,6 +261,9 @@ fn server_machine(add: &mut Add<'_>) {
             if proof == 0 { Reached::AwaitLogin } else { Reached::NotNow },
         );
     }
+    // A request for a further factor, from a client that offers to answer, and from one that does not.
+    add("asks", 6 << 3 | 7, &[&[8]], Reached::Asked);
+    add("asks-what-is-not-offered", 7, &[&[8]], Reached::Refused);
     add("rejects-edited", 7, &[&[0, 0, 0, 100, 1]], Reached::Accepted);
     further_factors(add);
 }
@@ -278,6 +292,9 @@ fn further_factors(add: &mut Add<'_>) {
     add("factor-verdict-reject", 7, &[&head(2, 1, 0), &[0, 0, 0, 0]], Reached::Refused);
     add("factor-verdict-not-now", 7, &[&head(2, 1, 0), &[2, 0, 0, 0]], Reached::NotNow);
 
+    add("factor-asked-again", 7, &[&[1 | head(3, 0, 0)[0]]], Reached::Asked);
+    add("factor-asked-a-fourth-time", 7, &[&[1 | head(3, 2, 1)[0]]], Reached::Asked);
+    add("factor-asked-a-fifth-time", 7, &[&[1 | head(3, 3, 0)[0]]], Reached::Refused);
     add("factor-edit-nothing", 7, &[&head(3, 0, 0)], Reached::Session);
     add("factor-edit-request", 7, &[&head(3, 0, 0), &[0, 0, 0, 100, 1]], Reached::AwaitRequest);
     add("factor-edit-answer", 7, &[&head(3, 0, 0), &[1, 0, 0, 100, 1]], Reached::AwaitFactor);
@@ -389,17 +406,46 @@ fn tickets(add: &mut Add<'_>) {
 
         // As the library has it: principal, epoch, suite, key id, scope; of the chain its id, number, kind, beginning and root; two
         // dates and the secret.
-        let today = peers.today.as_secs().to_be_bytes();
         let of_suite_and_key = &ticket.to_bytes().unwrap()[1..35];
         let root = &sealed[..8];
-        let chain = [&[3; 16][..], &0u64.to_be_bytes(), &[1], &today, root].concat();
-        let dates = [today, ticket.expires().as_secs().to_be_bytes()].concat();
-        let parts = |name: &[u8]| {
+        let [now, end, skew] = [TODAY, ticket.expires().as_secs(), limits::CLOCK_SKEW.as_secs()];
+        let week = limits::TICKET_MAX_AGE.as_secs();
+        let parts = |name: &[u8], root: &[u8], [authenticated, made, expires]: [u64; 3]| {
             let owner = [b"\0\x05", name, &7u64.to_be_bytes()].concat();
+            let chain = [&[3; 16][..], &0u64.to_be_bytes(), &[1], &time(authenticated), root].concat();
+            let dates = [time(made), time(expires)].concat();
             [&owner, of_suite_and_key, &scope(), &chain, &dates, &secret(&ticket)].concat()
         };
-        add("contents", 4, &[&[0, 0], &parts(b"alice")], Reached::Resumed);
-        add("contents-of-mallory", 4, &[&[0, 0], &parts(b"mally")], Reached::NotTaken);
+        add("contents", 4, &[&[0, 0], &parts(b"alice", root, [now, now, end])], Reached::Resumed);
+        add("contents-of-mallory", 4, &[&[0, 0], &parts(b"mally", root, [now, now, end])], Reached::NotTaken);
+        add("contents-of-another-root", 4, &[&[0, 0], &parts(b"alice", &[7; 8], [now, now, end])], Reached::NotTaken);
+        // The last second, and one past it.
+        for (name, times, reached) in [
+            ("to-the-end", [now, now, now + 1], Reached::Resumed),
+            ("ended", [now, now, now], Reached::NotTaken),
+            ("of-a-week", [now + 1 - week, now, end], Reached::Resumed),
+            ("of-over-a-week", [now - week, now, end], Reached::NotTaken),
+            ("ahead", [now + skew, now + skew, end], Reached::Resumed),
+            ("of-the-future", [now, now + skew + 1, end], Reached::NotTaken),
+            ("begun-in-the-future", [now + skew + 1, now, end], Reached::NotTaken),
+        ] {
+            add(&format!("contents-{name}"), 4, &[&[0, 0], &parts(b"alice", root, times)], reached);
+        }
+        // One byte of it is another.
+        for (name, at, change) in [
+            ("of-another-epoch", 14, 1),
+            ("of-another-suite", 16, 3),
+            ("of-another-key", 17, 1),
+            ("of-another-scope", 49, 1),
+            ("by-a-kind-that-is-not-taken", 105, 5),
+            ("with-another-secret", 138, 1),
+            ("with-something-behind-it", 170, 1),
+        ] {
+            let mut contents = parts(b"alice", root, [now, now, end]);
+            contents.resize(171, 0);
+            contents[at] ^= change;
+            add(&format!("contents-{name}"), 4, &[&[0, 0], &contents], Reached::NotTaken);
+        }
     }
     // Many chains; one ticket after the other, and again.
     add("life", 5, &[&[0, 0, 99], &[0, 0, 1, 0, 1, 1, 1, 2, 1, 0]], Reached::NotTaken);
@@ -410,12 +456,30 @@ fn tickets(add: &mut Add<'_>) {
     let hours = [0, 4, 0x0d, 0, 1, 0, 4, 0x03, 0, 1, 1, 4];
     add("life-hours", 5, &[&[0, 0, 99], &hours, &[0x0a, 0, 1, 2]], Reached::Resumed);
     add("life-root-retired", 5, &[&[0, 0, 99], &hours, &[0x0e, 0, 1, 2]], Reached::NotTaken);
+    // A chain of half an hour.
+    let chain = [0, 4, 0x06, 0, 1, 0, 4, 0x01];
+    add("life-max-age", 5, &[&[0x07, 0x08, 99], &chain, &[0x07, 1, 1]], Reached::Resumed);
+    add("life-max-age-over", 5, &[&[0x07, 0x08, 99], &chain, &[0x08, 1, 1]], Reached::NotTaken);
     add("life-restart", 5, &[&[0, 0, 99], &[0, 0, 1, 0, 6, 1, 1]], Reached::Resumed);
     add("life-restart-used", 5, &[&[0, 0, 99], &[0, 1, 0, 6, 1, 0]], Reached::NotTaken);
     add("life-restart-with-nothing", 5, &[&[0, 0, 99], &[0, 7, 1, 0, 0, 1, 1]], Reached::Resumed);
     add("life-clock-back", 5, &[&[0, 0, 99], &[0, 1, 0, 5 | 8, 0, 30, 1, 0, 5, 0, 30, 1, 0]], Reached::NotTaken);
     add("life-clock-forward-and-back", 5, &[&[0, 0, 99], &[0, 1, 0, 5, 9, 0, 5 | 8, 9, 0, 1, 0]], Reached::NotTaken);
     add("life-no-room", 5, &[&[0, 0, 0], &[0, 0, 0, 1, 0, 1, 1, 1, 0, 1, 2]], Reached::NotTaken);
+    // Of the client and the server, two bits each, and of both when the ticket was given out: another prologue, another channel.
+    for (name, meant, reached) in [
+        ("as-before", 0, Reached::Resumed),
+        ("as-before-by-other-names", 0x3f, Reached::Resumed),
+        ("over-another-channel", 0x0a, Reached::Resumed),
+        ("under-another-prologue", 0x05, Reached::NotTaken),
+        ("client-of-another-prologue", 0x01, Reached::AwaitAnswer),
+        ("server-of-another-prologue", 0x04, Reached::AwaitAnswer),
+        ("server-of-another-channel", 0x08, Reached::AwaitAnswer),
+        ("client-of-both", 0x03, Reached::AwaitAnswer),
+    ] {
+        add(&format!("elsewhere-{name}"), 6, &[&[0, 0, meant]], reached);
+        add(&format!("elsewhere-{name}-proved"), 14 << 3 | 6, &[&[0, 0, meant]], reached);
+    }
     add("edit-nothing", 1, &[&[0, 0]], Reached::Resumed);
     add("edit-nonce", 1, &[&[0, 0], &[0, 0, 20, 1]], Reached::NotTaken);
     let peers = Peers::new(0);
@@ -567,6 +631,50 @@ fn connection(add: &mut Add<'_>) {
     add("record-edited", 0, &[&[0, 0, 0, 0, 0, 1, 0, 50, 1]], Reached::Cut);
     add("record-dropped", 0, &[&[0, 0, 0, 0, 0, 0, 0, 2]], Reached::Cut);
     add("confirm-edited", 0x10, &[&[0], &quiet, &[0, 0, 0, 1, 0, 9, 1]], Reached::AwaitConfirm);
+    add("puzzle", 6, &[&[0]], Reached::Session);
+    add("puzzle-after-proof", 6 | 8, &[&[5]], Reached::Session);
+    add("puzzle-stuttering", 6, &[&[0x30]], Reached::Session);
+    add("puzzle-and-resumption", 6 | 0x10, &[&[0], &quiet, &[0, 0], &[0], &[0]], Reached::Resumed);
+    add("puzzle-edited", 6, &[&[0, 0, 1, 0, 20, 1]], Reached::AwaitLogin);
+    add("puzzle-spared", 6 | 1, &[&[0], &quiet, &[0, 0], &[2]], Reached::Refused);
+    add("solution-dropped", 6, &[&[0, 0, 0, 2]], Reached::AwaitLogin);
+    add("solution-twice", 6, &[&[0, 0, 0, 3]], Reached::Refused);
+
+    // Pieces, interruptions and waiting on the way out, too.
+    for (name, server, client) in
+        [("password", 0, 0), ("byte-by-byte", 0, 8), ("key", 8, 0x15), ("factors", 4, 0x10), ("stretched", 0x48, 0x18)]
+    {
+        add(&format!("stuttering-{name}"), server, &[&[client | 0x20]], Reached::Session);
+    }
+    add("stuttering-refusal", 0, &[&[0x22]], Reached::Refused);
+    add("stuttering-resumption", 0x10, &[&[0x30], &quiet, &[0x30]], Reached::Resumed);
+
+    // Somebody gives up, in some round; and the next one gets in, or not.
+    for (who, name) in ["server", "client", "both"].into_iter().enumerate() {
+        let leaving = |round: u8| [0x40, (who as u8) << 6, round];
+        for round in 0..10 {
+            add(&format!("{name}-gives-up-{round}"), 2, &[&leaving(round), &[0; 8], &[0]], Reached::Session);
+        }
+        for round in 1..6 {
+            let parts: [&[u8]; 4] = [&leaving(round), &[0; 8], &[0], &[0]];
+            add(&format!("{name}-gives-up-proved-{round}"), 8 | 6, &parts, Reached::Session);
+            let parts: [&[u8]; 5] = [&[0], &quiet, &leaving(round), &[0; 16], &[0]];
+            add(&format!("{name}-gives-up-resuming-{round}"), 0x30, &parts, Reached::Resumed);
+        }
+        // While the verifier is asked: hello, challenge and login have come by then; a server that is still there sends its refusal.
+        let frames = if name == "client" { 4 } else { 3 };
+        let guess = [&[0x42], &leaving(3)[1..], &vec![0; frames]].concat();
+        add(&format!("{name}-gives-up-guessing"), 1, &[&guess, &guess, &guess, &guess, &[0]], Reached::Refused);
+    }
+
+    // The server has another prologue, another channel underneath, or both; and the next connection is theirs again.
+    for (name, server, client) in [("prologue", 0x80, 0), ("channel", 0, 0x80), ("context", 0x80, 0x80)] {
+        for (kind, server) in [("", server), ("-proved", server | 8), ("-puzzle", server | 6)] {
+            add(&format!("another-{name}{kind}"), server, &[&[client]], Reached::AwaitAnswer);
+        }
+    }
+    add("another-channel-and-back", 0x10, &[&[0x80, 0, 0], &[0]], Reached::Session);
+    add("another-channel-with-ticket", 0x10, &[&[0], &quiet, &[0x80]], Reached::AwaitAnswer);
     add("forged-busy", 0, &[&[0, 0, 7, 8, 0, 3, 0, 9, 0]], Reached::AwaitLogin);
     let puzzle = [&[0, 0, 7, 8, 0, 40][..], &PUZZLE].concat();
     add("forged-puzzle", 0, &[&puzzle], Reached::AwaitLogin);
@@ -580,6 +688,24 @@ fn solution(choice: u8) -> Vec<u8> {
     let solution = client.puzzle(&busy).unwrap().solve(|| true).unwrap();
     let (frame, _) = client.solved(&solution);
     body(&frame).to_vec()
+}
+
+/// Edits of hello and challenge that have each end read there what it means itself, though the server's prologue is another.
+fn contexts_exchanged(choice: u8) -> [Vec<u8>; 2] {
+    let peers = Peers::new(choice).meaning([0, 1]);
+    let (hello, _) = peers.hello();
+    let (challenge, _) = peers.challenge(&hello).unwrap();
+    let theirs = codec::decode::<ClientHello<'_>>(body(&hello)).unwrap().context;
+    let ours = codec::decode::<ServerHello<'_>>(body(&challenge)).unwrap().context;
+    let edits = |which: u8, frame: &[u8], said: &[u8]| -> Vec<u8> {
+        let place = frame.windows(said.len()).position(|part| part == said).unwrap();
+        let change = |(at, (ours, theirs)): (usize, (&u8, &u8))| {
+            let [high, low] = u16::try_from(place + at).unwrap().to_be_bytes();
+            [which, 0, high, low, ours ^ theirs]
+        };
+        ours.iter().zip(&theirs).enumerate().filter(|(_, (ours, theirs))| ours != theirs).flat_map(change).collect()
+    };
+    [edits(0, &hello, &theirs), edits(1, &challenge, &ours)]
 }
 
 /// The answer to the request after so many that were answered before, and who sent it.
@@ -666,7 +792,7 @@ const PUZZLE: [u8; 40] = {
 };
 
 /// What a ticket is good for without names: the hash of the server name, and that of the prologue.
-fn scope() -> [u8; 32] {
+pub(crate) fn scope() -> [u8; 32] {
     let hash = |parts: &[&[u8]]| -> [u8; 32] {
         let part = |hash: Sha256, part: &&[u8]| hash.chain_update(len(part)).chain_update(part);
         parts.iter().fold(Sha256::new(), part).finalize().into()

@@ -8,16 +8,17 @@
 //! |---|---|
 //! | 0 | length of a hello (2) \|\| the body of a hello \|\| the body of a login |
 //! | 1 | the body of a login, after a genuine hello |
-//! | 2 | edits of the four genuine frames on their way, 5 bytes each |
+//! | 2 | edits of the four genuine frames on their way, 5 bytes each; with the top bit the server has another prologue than the client |
 //! | 3 | the body of a Solution, after a genuine hello and the puzzle for it |
 //! | 4 | what a client with a good key seals as its credential |
 //! | 5 | what a server with a good key seals as its verdict |
 //! | 6 | the body of a Confirm, after a genuine hello with a ticket |
 //! | 7 | what the server decides (1) \|\| edits of its verdict, 4 bytes each; or, where it wants further factors, what becomes of those |
 //!
-//! What the server decides is by its bits: 1 for not now, 2 for before the verifier's work, 4 for further factors. With those, the
-//! next bit is for alice's key in place of her password, two more say what the rest is, and the last two how many factors there
-//! are before the last one, which it is about:
+//! What the server decides is by its bits: 1 for not now, 2 for before the verifier's work, 8 for a request for a further factor, whether the
+//! client offers to answer that or not; 4 for further factors. With those, 1 is for another request after the last one, the bit after 4 for
+//! alice's key in place of her password, two more say what the rest is, and the last two how many factors there are before the last one, which
+//! it is about:
 //!
 //! | | the rest is |
 //! |---|---|
@@ -28,7 +29,8 @@
 //!
 //! Four more bits choose the genuine client's suite, extensions, and whether it has the server's key whole and so asks for
 //! a proof (`Peers::with`); the top bit is that as well, and takes the header of a frame from the input. Never may anything
-//! panic, and never may a server accept, or a client hold a session, unless every byte is what the genuine peer sent.
+//! panic, and never may a server accept, or a client hold a session, unless every byte is what the genuine peer sent, and both ends mean the
+//! same connection.
 
 use crate::judge::{self, Reached, assert_is, decide, finish, serve};
 use crate::peers::{self, ALICE, ALICES_KEY, LONG_KEY, NOW, Peers, STRETCHED, answer, grant, prompt};
@@ -37,7 +39,7 @@ use crate::{Input, edit, frame, hostile, in_frame};
 use countersign::client::{Answer, AwaitVerdict, Verdict};
 use countersign::codec::{self, Bytes, CredentialMessage, Factor, KeyProof, List, Stretched, StretchedMessage, Text};
 use countersign::frame::{FrameType, split};
-use countersign::server::Asked;
+use countersign::server::{Asked, Refusal};
 use countersign::{Credential, Error, Reason, limits};
 use sha2::{Digest, Sha256};
 
@@ -108,24 +110,37 @@ fn edits(choice: u8, mut input: Input<'_>) -> Reached {
         (frame, all_genuine)
     };
 
-    let peers = Peers::new(choice);
+    let peers = Peers::new(choice).meaning([0, choice >> 4 & 1]);
+    let differs = peers.differs();
     let (hello, client) = peers.hello();
-    let (hello, genuine) = send(0, &hello);
-    let (challenge, server) = match peers.challenge(&hello) {
-        Ok(next) => next,
-        Err(error) if genuine => panic!("a genuine hello was turned away: {error:?}"),
+    let (hello, as_sent) = send(0, &hello);
+    let state = match peers.read(&hello) {
+        Ok(state) => state,
+        Err(error) if as_sent => panic!("a genuine hello was turned away: {error:?}"),
         Err(_) => return Reached::AwaitHello,
     };
-    let (challenge, genuine) = send(1, &challenge);
+    assert!(!as_sent || state.differs() == differs, "the server takes {:?} for {differs:?}", state.differs());
+    let (challenge, server) = match peers.challenged(state) {
+        Ok(next) => next,
+        Err(error) if as_sent => panic!("a genuine hello was turned away: {error:?}"),
+        Err(_) => return Reached::AwaitHello,
+    };
+    let (challenge, as_sent) = send(1, &challenge);
     let asked = client.read(&challenge, NOW);
+    if let (Some(differs), true) = (differs, as_sent) {
+        let is_said = matches!(&asked, Err(Error::DifferentContext(said)) if *said == differs);
+        assert!(is_said, "the client does not say that they differ in {differs:?}");
+    }
+    // Who means another connection is no genuine peer, whatever somebody makes of what either says of that.
+    let genuine = as_sent && differs.is_none();
     asked.iter().for_each(|challenge| judge::proof(challenge.is_proved(), genuine));
     let (login, client) = match asked.and_then(|challenge| peers.answer(ALICE, challenge)) {
         Ok(next) => next,
         Err(error) if genuine => panic!("a genuine challenge was turned away: {error:?}"),
         Err(_) => return Reached::AwaitLogin,
     };
-    let (login, genuine) = send(2, &login);
-    let accepted = match serve(&peers, server, login, genuine) {
+    let (login, as_sent) = send(2, &login);
+    let accepted = match serve(&peers, server, login, as_sent && differs.is_none()) {
         Ok(accepted) => accepted,
         Err(reached) => return reached,
     };
@@ -265,7 +280,7 @@ fn verdict(choice: u8, plaintext: &[u8]) -> Reached {
     hostile::slip_in(plaintext);
     let accepted = claim.accept(grant()).unwrap();
 
-    judge::verdict(&peers, client.read_step(&accepted.frame, NOW, peers.today), plaintext)
+    judge::verdict(&peers, 0, client.read_step(&accepted.frame, NOW, peers.today), plaintext)
 }
 
 /// The server took a ticket; it has a session after its client's Confirm alone.
@@ -289,12 +304,15 @@ fn confirm(choice: u8, confirm: Vec<u8>) -> Reached {
 fn decision(choice: u8, mut input: Input<'_>) -> Reached {
     let what = input.byte();
     if what & 4 != 0 {
-        return factor(choice, what >> 3, input);
+        return factor(choice, what, input);
     }
     let peers = Peers::new(choice);
     let (hello, client) = peers.hello();
     let (challenge, server) = peers.challenge(&hello).unwrap();
     let (login, client) = peers.login(client, &challenge).unwrap();
+    if what & 8 != 0 {
+        return wish(&peers, client, peers.claim(server, login).unwrap().ask(&prompt(0), NOW), 0);
+    }
     let reason = if what & 1 == 0 { Reason::WrongPassword } else { Reason::NotNow("away") };
     let is_early = what & 2 != 0;
     let refusal = if is_early {
@@ -323,7 +341,8 @@ fn decision(choice: u8, mut input: Input<'_>) -> Reached {
 
 /// The server wants further factors. Nobody gets in without having answered all of them on this very connection.
 fn factor(choice: u8, what: u8, mut input: Input<'_>) -> Reached {
-    let (has_key, what, before) = (what & 1 != 0, what >> 1 & 3, usize::from(what >> 3));
+    let (wants_more, has_key) = (what & 1 != 0, what & 8 != 0);
+    let (what, before) = (what >> 4 & 3, usize::from(what >> 6));
     let (ours, theirs) = match what {
         1 => (hostile::provider(), toy::provider()),
         2 => (toy::provider(), hostile::provider()),
@@ -384,10 +403,40 @@ fn factor(choice: u8, what: u8, mut input: Input<'_>) -> Reached {
     if what == 2 {
         hostile::slip_in(plaintext);
         let accepted = claim.accept(grant()).unwrap();
-        return judge::verdict(&peers, client.read_step(&accepted.frame, NOW, peers.today), plaintext);
+        return judge::verdict(&peers, before + 1, client.read_step(&accepted.frame, NOW, peers.today), plaintext);
+    }
+    if wants_more {
+        return wish(&peers, client, claim.ask(&prompt(before + 1), NOW), before + 1);
     }
     let accepted = peers.accept_factor(claim).unwrap();
     judge::conclude(&peers, client, &send(2, &accepted.frame), Some(&accepted))
+}
+
+/// What comes of it that the server wants a further factor after so many: the client is asked if it offers to answer, and has not been asked as
+/// often as may be; and otherwise told no, like everybody.
+fn wish(peers: &Peers, client: AwaitVerdict, asked: Result<Asked, Refusal>, before: usize) -> Reached {
+    let may_ask = peers.offers_factors() && before < limits::MAX_FACTORS;
+    match asked {
+        Ok(asked) => {
+            assert!(may_ask, "a server asks for a factor where it may not");
+            match client.read_step(&asked.frame, NOW, peers.today) {
+                Ok(Verdict::Factor(wanted)) => assert_eq!(*wanted.prompt(), prompt(before)),
+                Ok(Verdict::Accepted(_)) => panic!("a client took a request for a verdict"),
+                Err(error) => panic!("a genuine request was refused: {error:?}"),
+            }
+            Reached::Asked
+        }
+        Err(refusal) => {
+            assert!(!may_ask, "a server does not ask for a factor that it wants: {:?}", refusal.reason);
+            let offered = matches!(refusal.reason, Reason::TooManyFactors);
+            assert!(
+                offered == peers.offers_factors() && (offered || matches!(refusal.reason, Reason::FactorNotOffered))
+            );
+            judge::check(&refusal);
+            assert!(matches!(client.read(&refusal.frame, NOW, peers.today), Err(Error::Refused)));
+            Reached::Refused
+        }
+    }
 }
 
 /// A genuine login, up to the request after so many that were answered.

@@ -12,20 +12,24 @@
 //! | 2 | a ticket that a client has kept |
 //! | 3 | another server's keys |
 //! | 4 | what a server with good ticket keys has sealed into a ticket |
-//! | 5 | what becomes of a server and its tickets, one act (1) and what it needs after the other ([`Life`]) |
+//! | 5 | what becomes of a server and its tickets, one act (1) and what it needs after the other ([`Life`]); the seconds are for how long a chain
+//!       lasts, 0 for a week |
+//! | 6 | what the two ends mean of the connection (1), at the login and at the next |
 //!
 //! Four more bits are as in [`crate::server_machine`]; with the top bit, a ticket can be used again and again. Never may a ticket
 //! be taken unless it is the genuine one, in time, and shown by who got it, and not twice.
 
 use crate::judge::{self, Reached};
-use crate::peers::{self, LIFETIME, Opening, Peers, TODAY, secret, shown, ticket_keys};
+use crate::peers::{self, KEY, LIFETIME, Opening, Peers, TODAY, secret, shown, ticket_keys};
+use crate::seeds::scope;
 use crate::toy::{self, CountingRng};
 use crate::{Input, edit, frame, hostile};
 use countersign::client::Answer;
 use countersign::codec::{self, Bytes, ClientHello};
 use countersign::frame::{FrameType, split};
-use countersign::{Ticket, UsedTickets, limits};
+use countersign::{Error, Ticket, UsedTickets, limits};
 use std::collections::HashSet;
+use std::time::Duration;
 
 pub fn run(data: &[u8]) -> Reached {
     peers::within_budget(data, || meet(data))
@@ -50,7 +54,8 @@ fn meet(data: &[u8]) -> Reached {
         2 => kept(choice, seconds, input.rest()),
         3 => keys(choice, seconds, input.rest()),
         4 => contents(choice, seconds, input.rest()),
-        5 => Life::new(choice, once).run(input),
+        5 => Life::new(choice, once, seconds as u64).run(input),
+        6 => elsewhere(choice, seconds, input.byte()),
         _ => Reached::AwaitHello,
     }
 }
@@ -158,7 +163,29 @@ fn keys(choice: u8, seconds: usize, bytes: &[u8]) -> Reached {
     if taken { Reached::Resumed } else { show(&follower, &hello, client, false) }
 }
 
-/// Whatever is in a ticket of ours, what comes out of it is alice, or nothing.
+/// A ticket is good under the prologue that it was given out under, over any channel, and nowhere where the two ends mean different connections. Two
+/// bits each are for the client, for the server, and for both at the login that gave it out ([`Peers::meaning`]).
+fn elsewhere(choice: u8, seconds: usize, meant: u8) -> Reached {
+    let [client, server, before] = [meant & 3, meant >> 2 & 3, meant >> 4 & 3];
+    let peers = Peers::new(choice).meaning([before; 2]);
+    let ticket = peers.ticket();
+    let peers = peers.later(seconds).meaning([client, server]);
+    let (hello, opening) = peers.open(Some(&ticket));
+    let state = peers.read(&hello).expect("a genuine hello");
+    assert_eq!(state.differs(), peers.differs());
+    if peers.differs().is_none() {
+        let is_good = (client ^ before) & 1 == 0 && (seconds as u64) < LIFETIME;
+        return show(&peers, &hello, opening, is_good);
+    }
+    assert!(peers.take(&hello).is_none(), "took a ticket over a connection that the client does not mean");
+    let (challenge, _) = peers.challenge(&hello).unwrap();
+    let said = opening.read(&challenge, &peers).err();
+    let is_said = matches!(said, Some(Error::DifferentContext(differs)) if Some(differs) == peers.differs());
+    assert!(is_said, "the client says {said:?} where they differ in {:?}", peers.differs());
+    Reached::AwaitAnswer
+}
+
+/// Whatever is in a ticket of ours, what comes out of it is alice, in time, or nothing.
 fn contents(choice: u8, seconds: usize, plaintext: &[u8]) -> Reached {
     let peers = Peers::new(choice).with_tickets(ticket_keys(hostile::provider()));
     hostile::slip_in(plaintext);
@@ -166,10 +193,49 @@ fn contents(choice: u8, seconds: usize, plaintext: &[u8]) -> Reached {
     let peers = peers.later(seconds);
     let (hello, client) = peers.open(Some(&ticket));
     let taken = peers.take(&hello).is_some();
-    // The secret has to be the client's for its binder to fit; it is the last thing in a ticket.
-    let secret = secret(&ticket);
-    assert!(!taken || plaintext.windows(secret.len()).any(|window| window == secret), "took a ticket of nobody's");
+    let mut filled_up = plaintext.to_vec();
+    filled_up.resize(CONTENTS, 0);
+    assert_eq!(
+        taken,
+        is_good(&ticket, &filled_up, peers.today.as_secs()),
+        "a ticket that is taken and not good, or not taken and good"
+    );
     if taken { Reached::Resumed } else { show(&peers, &hello, client, false) }
+}
+
+/// Room for what is sealed into a ticket: the name of the key that it is sealed under, a nonce and a tag are beside it.
+const CONTENTS: usize = limits::TICKET - NAME - 16 - limits::TAG;
+const NAME: usize = 8;
+
+/// Whether this is what alice's ticket may hold, by where each part of it has to stand: hers, of this server, in time, and nothing behind it.
+fn is_good(ticket: &Ticket, contents: &[u8], now: u64) -> bool {
+    let mut input = Input(contents);
+    let len = input.number();
+    let (principal, epoch) = (input.bytes(len), number(&mut input));
+    let (suite, key_id, of) = (input.number(), input.bytes(32), input.bytes(32));
+    let (_id, _number, kind) = (input.bytes(16), number(&mut input), input.byte());
+    let (authenticated, root) = (number(&mut input), input.bytes(NAME));
+    let (made, expires) = (number(&mut input), number(&mut input));
+    let (held, rest) = (input.bytes(limits::SECRET), input.rest());
+    // The one key of this server's: it opens for two lifetimes.
+    let is_open = now < TODAY + 2 * LIFETIME && root == &shown(ticket)[..NAME];
+    let is_past = |time: u64| time <= now + limits::CLOCK_SKEW.as_secs();
+    let is_alive = now < expires && now < authenticated.saturating_add(limits::TICKET_MAX_AGE.as_secs());
+    let is_hers = principal == b"alice" && epoch == 7 && held == secret(ticket);
+    let is_of_suite = suite == usize::from(ticket.suite().number());
+    let is_of_this =
+        is_of_suite && key_id == KEY.public_key().id().as_bytes() && of == scope() && (1..=3).contains(&kind);
+    is_open
+        && is_past(made)
+        && is_past(authenticated)
+        && is_alive
+        && is_hers
+        && is_of_this
+        && rest.iter().all(|&byte| byte == 0)
+}
+
+fn number(input: &mut Input<'_>) -> u64 {
+    input.bytes(8).try_into().map_or(0, u64::from_be_bytes)
 }
 
 /// A server with tickets, its clock, its restarts, and alice, who logs in and comes back.
@@ -190,8 +256,9 @@ struct Life {
     room: usize,
     tickets: Vec<Held>,
     used: HashSet<Vec<u8>>,
-    /// Of each chain, how many of its tickets can't be used any more.
-    chains: Vec<usize>,
+    chains: Vec<Chain>,
+    /// How long after its login a chain ends at the latest, by the server's configuration.
+    max_age: Option<u64>,
     /// What the server goes by.
     clock: u64,
     latest: u64,
@@ -201,7 +268,7 @@ struct Life {
 }
 
 impl Life {
-    fn new(choice: u8, once: bool) -> Self {
+    fn new(choice: u8, once: bool, max_age: u64) -> Self {
         Self {
             peers: Peers::new(choice),
             once,
@@ -209,6 +276,7 @@ impl Life {
             tickets: Vec::new(),
             used: HashSet::new(),
             chains: Vec::new(),
+            max_age: (max_age > 0).then_some(max_age),
             clock: TODAY,
             latest: 0,
             is_quiet: true,
@@ -256,6 +324,10 @@ impl Life {
     fn keys(&self) -> Peers {
         let keys = ticket_keys(toy::provider()).with_memory(UsedTickets::new(self.room));
         let keys = if self.once { keys } else { keys.with_unlimited_reuse() };
+        let keys = match self.max_age {
+            Some(seconds) => keys.with_max_age(Duration::from_secs(seconds)),
+            None => keys,
+        };
         self.peers.clone().with_tickets(keys)
     }
 
@@ -271,16 +343,23 @@ impl Life {
     }
 
     fn keep(&mut self, ticket: &Ticket, now: u64, chain: usize, number: usize) {
-        let lifetime = ticket.expires().as_secs() - self.clock;
-        self.tickets.push(Held { ticket: ticket.clone(), end: now + lifetime, chain, number });
+        let end = now + ticket.expires().as_secs() - self.clock;
+        assert!(end <= self.chains[chain].end, "a ticket is said to be good for longer than its chain");
+        self.tickets.push(Held { ticket: ticket.clone(), end, chain, number });
     }
 
     fn log_in(&mut self) {
         self.tick();
         let now = self.now();
         let (session, _) = self.peers.sessions();
-        self.chains.push(0);
-        self.keep(session.info.ticket().expect("a server of its own has a key"), now, self.chains.len() - 1, 0);
+        let max_age = self.max_age.unwrap_or(limits::TICKET_MAX_AGE.as_secs());
+        // The key that it begins under is no younger than this, and opens for two lifetimes.
+        let end = (self.clock + max_age).min(now + 2 * LIFETIME);
+        self.chains.push(Chain { used: 0, end });
+        match session.info.ticket() {
+            Some(ticket) => self.keep(ticket, now, self.chains.len() - 1, 0),
+            None => assert!(end <= now, "a server of its own has a key"),
+        }
     }
 
     fn show(&mut self, which: usize) -> Option<Reached> {
@@ -291,14 +370,16 @@ impl Life {
         let Some(taken) = self.peers.take(&hello) else {
             // There are fewer chains than this, so that none is forgotten.
             let is_kept = self.is_quiet && self.room >= 64;
-            let is_good = is_kept && now < end && !(self.once && number < self.chains[chain]);
+            let is_good = is_kept && now < end && !(self.once && number < self.chains[chain].used);
             assert!(!is_good, "a good ticket was not taken");
             return Some(Reached::NotTaken);
         };
         assert!(now < end, "took a ticket past its time");
         assert!(self.used.insert(shown(&ticket)) || !self.once, "took a ticket twice");
-        assert!(number >= self.chains[chain] || !self.once, "took a ticket whose successor was used");
-        self.chains[chain] = number + 1;
+        let held = &mut self.chains[chain];
+        assert!(now < held.end, "took a ticket past the end of its chain");
+        assert!(number >= held.used || !self.once, "took a ticket whose successor was used");
+        held.used = number + 1;
         let Ok(Answer::Resumed(resumed)) = client.read(&taken.frame, &self.peers) else {
             panic!("the answer is genuine")
         };
@@ -308,6 +389,14 @@ impl Life {
         }
         Some(Reached::Resumed)
     }
+}
+
+/// The tickets that have come of one login.
+struct Chain {
+    /// How many of them can't be used any more.
+    used: usize,
+    /// From then on none of them is taken, whatever was said of it.
+    end: u64,
 }
 
 /// A ticket of alice's.

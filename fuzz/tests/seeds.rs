@@ -55,7 +55,7 @@ fn seeds_reach_what_they_are_for() {
                     other => panic!("no target is called {other}"),
                 };
                 let reached = run(&seed.bytes);
-                // A puzzle is solved on a thread of its own, which the clock of the connection does not wait for: the solution may come in time.
+                // A puzzle is solved on a thread of its own: its solution may be there before the client sees that the server has said more.
                 let in_time = seed.name == "forged-puzzle" && format!("{reached:?}") == "Refused";
                 if reached != depth && !in_time {
                     wrong.push(format!("{}/{} reaches {reached:?}, not {depth:?}", seed.target, seed.name));
