@@ -43,6 +43,33 @@ fn closes_silently(mut stream: TcpStream) {
     }
 }
 
+/// Past what the system keeps, a client's first packet is dropped, and it comes again after a second, and after two more.
+#[cfg(target_os = "linux")]
+#[test]
+fn hundreds_who_come_while_a_server_has_no_time_for_them_are_kept() {
+    const MANY: usize = 300;
+    let most = std::fs::read_to_string("/proc/sys/net/core/somaxconn").unwrap();
+    if most.trim().parse::<usize>().unwrap() <= MANY {
+        return support::left_out("backlog", "this system keeps too few connections (net.core.somaxconn)");
+    }
+    let house = House::new();
+    let server = house.serve(&[]);
+    let signal = |name: &str| {
+        let sent = std::process::Command::new("kill").args([name, &server.child.id().to_string()]).status().unwrap();
+        assert!(sent.success());
+    };
+    signal("-STOP");
+    // Those that are not kept never get there while nobody accepts any: the system gives up after minutes.
+    let kept: Vec<_> = (0..MANY)
+        .map_while(|_| {
+            let address = server.address.parse().unwrap();
+            TcpStream::connect_timeout(&address, std::time::Duration::from_secs(20)).ok()
+        })
+        .collect();
+    signal("-CONT");
+    assert_eq!(kept.len(), MANY);
+}
+
 #[test]
 fn half_open_connections_make_way_for_a_good_client() {
     let house = House::new();

@@ -269,6 +269,20 @@ fn a_directory_over_a_network_is_spoken_to_over_tls_alone() {
         let doubting = serve(&house, address, &[]);
         log_in(&doubting, &house, "alice", PASSWORD).fails(NOT_NOW, &[]);
     }
+    // Whose certificates are given is not trusted beside the system's, but in their place.
+    let other = Directory::on_the_network(true).unwrap();
+    for (given, status) in [(other.authority(), NOT_NOW), (authority.clone(), 0)] {
+        let mut strict = command(&words(&house, &addresses[0], &["--ldap-ca-file", &given]));
+        let strict = Server::of({
+            strict.env("SSL_CERT_FILE", &authority);
+            strict
+        });
+        let said = log_in(&strict, &house, "alice", PASSWORD);
+        assert_eq!(said.status, status, "{said:?}");
+    }
+    let mut of_the_system = command(&words(&house, &addresses[0], &[]));
+    of_the_system.env("SSL_CERT_FILE", &authority);
+    log_in(&Server::of(of_the_system), &house, "alice", PASSWORD).ok();
     let none = house.write("none.pem", b"none\n", 0o644);
     fails(&words(&house, &addresses[0], &["--ldap-ca-file", &none]), 1, &["--ldap-ca-file", "no certificate"]);
     let Some(plain) = Directory::on_the_network(false) else { return };

@@ -179,6 +179,11 @@ fn whoever_asks_for_something_else_or_too_much_harms_nobody() {
     let (status, head, body) = get(&metrics, "HEAD /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
     assert_eq!((status, body.as_str()), (200, ""));
     assert!(head.to_lowercase().contains("content-type: text/plain; version=0.0.4"), "{head}");
+    // What is in between must not go on to say that it is ready.
+    for path in ["/metrics", "/healthz", "/readyz"] {
+        let (_, head, _) = get(&metrics, &format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n"));
+        assert!(head.to_lowercase().contains("cache-control: no-store"), "{path}: {head}");
+    }
     // A head without end is cut off, and so are those who say nothing: the others get their turn.
     let mut endless = connect(&metrics);
     let _ = endless.write_all(b"GET /metrics HTTP/1.1\r\n");

@@ -394,6 +394,11 @@ fn a_server_takes_the_socket_it_is_handed_and_says_when_it_is_ready() {
     std::io::Read::read_to_string(&mut session, &mut said).unwrap();
     assert!(said.contains("COUNTERSIGN_PRINCIPAL=alice"), "{said}");
     assert!(!said.contains("NOTIFY_SOCKET") && !said.contains("LISTEN_"), "{said}");
+    let signalled = Command::new("kill").args(["-HUP", &server.child.id().to_string()]).status().unwrap();
+    assert!(signalled.success());
+    let reloading = told();
+    assert!(reloading.starts_with("RELOADING=1\nMONOTONIC_USEC="), "{reloading}");
+    assert_eq!(told().trim(), "READY=1", "whatever came of it: a manager waits for that");
     assert_eq!(server.stop("-TERM").0, 0);
     assert_eq!(told().trim(), "STOPPING=1");
     // The socket is the manager's: the next server goes on with it.

@@ -54,7 +54,11 @@ impl SqlStore {
                 for account in some.iter().filter(|account| names.contains(account.name())) {
                     let record = Record::of(account);
                     hold_roles(&mut work, &record.roles).await?;
+                    let has_roles = !record.roles.is_empty();
                     add_more(&mut work, account.name(), record).await?;
+                    if has_roles {
+                        stored(&mut work, account.name()).await?;
+                    }
                 }
                 // In one order, as another import may be adding the same.
                 let costs: BTreeSet<_> = some.iter().filter_map(|account| account.password_cost()).collect();

@@ -133,10 +133,11 @@ pub(crate) async fn insert(work: &mut Work, cost: &str) -> Result<(), sqlx::Erro
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
+#[allow(clippy::unwrap_used, clippy::arithmetic_side_effects)]
 mod tests {
     use super::Costs;
     use crate::place::Place;
+    use countersign::accounts::Imitation;
     use std::time::{Duration, Instant};
 
     #[tokio::test]
@@ -158,6 +159,33 @@ mod tests {
         here.read(&database).await.unwrap();
         let imitation = here.imitation();
         assert!((0..64).any(|number| imitation.cost_of(&format!("nobody{number}")).contains("$m=16,t=1,p=1$")));
+        database.close().await;
+    }
+
+    fn cost(memory: usize) -> String {
+        format!("$argon2id$v=19$m={memory},t=1,p=1$c2FsdHNhbHQ$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA")
+    }
+
+    #[tokio::test]
+    async fn what_can_not_be_written_is_imitated_here_all_the_same_and_no_more_is_listed_than_can_be_imitated() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = Place::sqlite(folder.path().join("accounts.db"));
+        place.migrate().await.unwrap();
+        let database = place.database().unwrap();
+        let here = Costs::default();
+        here.read(&database).await.unwrap();
+        here.imitate(&cost(16));
+        here.read(&database).await.unwrap();
+        assert!(here.knows(&cost(16)), "nobody has put it on the list");
+        for memory in 17..17 + 2 * Imitation::MOST {
+            let mut work = database.begin().await.unwrap();
+            here.learn(&mut work, &cost(memory)).await.unwrap();
+            work.commit().await.unwrap();
+            here.read(&database).await.unwrap();
+        }
+        let rows = database.read("SELECT cost FROM imitated_costs", Vec::new()).await.unwrap();
+        // One of those that are imitated is not on it.
+        assert_eq!(rows.len(), Imitation::MOST - 1);
         database.close().await;
     }
 }

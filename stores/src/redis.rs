@@ -286,6 +286,30 @@ mod tests {
     use super::RedisConfig;
 
     #[test]
+    fn what_is_not_said_is_as_operators_are_told_and_what_is_said_has_its_bounds() {
+        let config = || RedisConfig::parse("redis://db.example").unwrap();
+        let (shown, patience) = (format!("{:?}", config()), RedisConfig::PATIENCE.as_millis());
+        assert_eq!(patience, 250);
+        for part in ["prefix: \"countersign:\"", "patience: 250ms", "chains_per_principal: 64"] {
+            assert!(shown.contains(part), "{part} in {shown}");
+        }
+        for (said, chains) in [(0, 1), (1, 1), (262_144, 262_144), (usize::MAX, 262_144)] {
+            let shown = format!("{:?}", config().with_chains_per_principal(said));
+            assert!(shown.contains(&format!("chains_per_principal: {chains},")), "{said}: {shown}");
+        }
+        let page = include_str!("../../docs/cluster.md");
+        for sentence in
+            ["**A deadline** of 250 ms", "(`RedisConfig::with_chains_per_principal`, up to 262144, 250 bytes each)"]
+        {
+            assert!(page.contains(sentence), "docs/cluster.md does not say: {sentence}");
+        }
+        let page = include_str!("../../docs/operating.md");
+        for sentence in ["what all keys begin with (`countersign:`)", "after that it counts as away (`250ms`)"] {
+            assert!(page.contains(sentence), "docs/operating.md does not say: {sentence}");
+        }
+    }
+
+    #[test]
     fn an_address_is_printed_without_its_password_and_a_bad_one_not_at_all() {
         for (address, printed) in [
             ("redis://:hunter22@db.example:6380/3", "redis://db.example:6380/3"),

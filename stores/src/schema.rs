@@ -412,3 +412,19 @@ fn key() -> Result<String, OpenError> {
     }
     Ok(text)
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::{costs, key};
+
+    #[test]
+    fn each_bit_of_the_key_of_a_database_is_random() {
+        let keys: Vec<_> = (0..64).map(|_| costs::parse_key(&key().unwrap()).unwrap()).collect();
+        for place in 0..32 {
+            let bytes = || keys.iter().map(|key| key.get(place).copied().unwrap());
+            let (any, every) = (bytes().fold(0, |any, byte| any | byte), bytes().fold(u8::MAX, |all, byte| all & byte));
+            assert_eq!((any, every), (u8::MAX, 0), "place {place}");
+        }
+    }
+}

@@ -66,7 +66,7 @@ impl SharedTicketKeys {
     /// # Errors
     /// [`TicketSharingError`]. The keys stay as they are, but with [`TicketSharingError::Clock`]: then they are those of the database.
     pub async fn sync(&self) -> Result<(), TicketSharingError> {
-        let lead = LEAD.min(self.keys.lifetime().checked_div(2).unwrap_or_default());
+        let lead = lead(self.keys.lifetime());
         for _ in 0..TRIES {
             let (now, row) = self.read().await?;
             let (version, (under, kept)) = match &row {
@@ -102,8 +102,7 @@ impl SharedTicketKeys {
     /// Goes on looking, for as long as this is polled: often enough that no key is seen too late. `observer` is told what went wrong. While the database
     /// is away, the keys go on as they are; a lifetime later no more tickets are given.
     pub async fn keep(self, observer: impl Fn(&TicketSharingError) + Send) {
-        let lead = LEAD.min(self.keys.lifetime().checked_div(2).unwrap_or_default());
-        let every = lead.checked_div(5).unwrap_or_default().max(Duration::from_millis(100));
+        let every = every(self.keys.lifetime());
         loop {
             tokio::time::sleep(every).await;
             if let Err(error) = self.sync().await {
@@ -167,6 +166,16 @@ impl SharedTicketKeys {
         let mut opened = self.secret.all().iter().map(open).enumerate();
         opened.find_map(|(under, keys)| Some((under, Zeroizing::new(keys?))))
     }
+}
+
+/// How long before its time a new key is there.
+fn lead(lifetime: Duration) -> Duration {
+    LEAD.min(lifetime.checked_div(2).unwrap_or_default())
+}
+
+/// How often it is looked for: so that one look that fails, or three, is no matter.
+fn every(lifetime: Duration) -> Duration {
+    lead(lifetime).checked_div(5).unwrap_or_default().max(Duration::from_millis(100))
 }
 
 /// Whether this server's clock is that of the database, by which keys come and go, but for what is allowed.
@@ -246,6 +255,16 @@ impl TicketSharingError {
 #[allow(clippy::arithmetic_side_effects)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_new_key_is_looked_for_several_times_before_anybody_seals_under_it_and_each_minute() {
+        let seconds = Duration::from_secs;
+        for (lifetime, ahead, between) in [(86_400, 300, 60), (600, 300, 60), (100, 50, 10)] {
+            assert_eq!((lead(seconds(lifetime)), every(seconds(lifetime))), (seconds(ahead), seconds(between)));
+        }
+        let page = include_str!("../../docs/cluster.md");
+        assert!(page.contains("and goes on with tickets within a minute of its clock being right again"));
+    }
 
     #[test]
     fn a_clock_that_is_off_by_more_than_is_allowed_is_told_and_to_which_side() {

@@ -11,7 +11,7 @@ mod support;
 use countersign::crypto::rustcrypto;
 use countersign::{
     Acceptor, AccountVerifier, Accounts, AlreadyUsed, Penalties, PenaltyKey, PenaltyStore, ServerConfig, TicketKeys,
-    TicketMemory, UnixTime, Waits, WhenAway,
+    TicketMemory, TicketUse, UnixTime, Waits, WhenAway,
 };
 use countersign_stores::{RedisConfig, RedisError, RedisEvent, RedisStore};
 use redis_server::{Redis, now, secret, used};
@@ -31,6 +31,7 @@ impl Told {
         config.with_observer(move |event| {
             let word = match event {
                 RedisEvent::Away { .. } => "away",
+                RedisEvent::Back { after } if after.is_zero() => "back at once",
                 RedisEvent::Back { .. } => "back",
                 RedisEvent::TicketsForgotten => "forgotten",
                 RedisEvent::OtherSecret => "other secret",
@@ -173,7 +174,14 @@ async fn one_that_dies_holds_up_nobody_and_comes_back_without_what_it_knew_of_ti
     assert_eq!(why(&closed[0], 5, "bob", PASSWORD).await, "not-now", "a stranger");
     assert_eq!(why(&closed[0], 1, "alice", PASSWORD).await, "accepted", "known at this server");
     assert_eq!(told.all(), ["away"], "once");
+    // Whoever does not ask, as it was away a moment ago, is one without an answer, too.
     assert!(store.counts().away >= 3, "{:?}", store.counts());
+    let before = store.counts();
+    for _ in 0..3 {
+        assert!(store.read(&[PenaltyKey::Total]).await.is_err());
+    }
+    let after = store.counts();
+    assert!(after.away - before.away >= 3 && after.asked - before.asked == after.away - before.away, "{after:?}");
     assert!(matches!(redis.store().check().await, Err(RedisError::Away(_))));
     redis.restart();
     // By and by: whoever was told a moment ago that it is away does not ask.
@@ -237,6 +245,9 @@ async fn one_that_reads_and_takes_no_writes_is_away_until_it_does() {
     let (replica, master): (&[&str], &[&str]) = (&["REPLICAOF", &there, "1"], &["REPLICAOF", "NO", "ONE"]);
     for (number, (wrong, right)) in [(full, room), (replica, master)].into_iter().enumerate() {
         let () = redis.ask(wrong).await;
+        // As a start sees it, to which all that it reads is in order.
+        let said = redis.store().check().await;
+        assert!(matches!(said, Err(RedisError::Away(_))), "{said:?}");
         // The first guess may find out.
         let stranger = 5 + number as u8;
         let _ = why(&closed[0], stranger, "bob", b"guess").await;
@@ -358,6 +369,66 @@ async fn one_whose_clock_is_behind_and_that_begins_anew_takes_nothing_of_before(
     let _: Vec<String> = redis.ask(&words.each_ref().map(String::as_str)).await;
     let since: u64 = redis.ask(&["HGET", "apart:tickets", "since"]).await;
     assert!(since <= now().as_secs() + 3600);
+    // Nor is a mark of a server that is behind gone before that takes the ticket no more, and a minute later.
+    let () = redis.ask(&["HSET", "apart:tickets", "since", "1"]).await;
+    for key in ["apart:chains:alice", "apart:ages:alice"] {
+        let () = redis.ask(&["DEL", key]).await;
+    }
+    let behind = now().as_secs() - 3000;
+    let words = ask("6", behind, behind);
+    let said: Vec<String> = redis.ask(&words.each_ref().map(String::as_str)).await;
+    assert_eq!(said[0], "first");
+    for key in ["apart:chains:alice", "apart:ages:alice"] {
+        let end: u64 = redis.ask(&["EXPIRETIME", key]).await;
+        assert!((behind + 3000 + 7260..=now().as_secs() + 7260 + 1).contains(&end), "{key}: {end}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mark_stays_for_as_long_as_any_ticket_of_its_principal_and_what_has_ended_makes_nobody_forgotten() {
+    let Some(redis) = Redis::start() else { return };
+    redis.age().await;
+    let store = RedisStore::new(redis.config().with_chains_per_principal(2), &secret(7)).unwrap();
+    let at = |seconds: i64| UnixTime::from_secs(now().as_secs().saturating_add_signed(seconds));
+    let shown = |chain, number, until| TicketUse { until: at(until), ..used("alice", chain, number, at(-1000)) };
+    // One that is good for two hours, others that end sooner, of the same chain as well.
+    for ticket in [shown(1, 0, 7200), shown(1, 1, -300), shown(2, 0, 60)] {
+        assert_eq!(store.use_once(&ticket).await, Ok(()));
+    }
+    let lasting = async |key: &str| -> i64 {
+        let found: Vec<Vec<u8>> = redis.ask(&["KEYS", key]).await;
+        let client = redis::Client::open(redis.address()).unwrap();
+        let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+        redis::cmd("TTL").arg(&found[0]).query_async(&mut connection).await.unwrap()
+    };
+    for key in ["*:chains:*", "*:ages:*"] {
+        let left = lasting(key).await;
+        assert!((7000..=7200 + 60).contains(&left), "{key}: {left}");
+    }
+    // The longest counts, whichever ticket of the chain came last: what has to go while it lasts is forgotten.
+    assert_eq!(store.use_once(&TicketUse { authenticated: at(-900), ..shown(3, 0, 60) }).await, Ok(()));
+    let earlier = |ticket| TicketUse { authenticated: at(-1100), ..ticket };
+    assert_eq!(store.use_once(&earlier(shown(4, 0, 60))).await, Err(AlreadyUsed::Forgotten));
+    // Of chains that are over, by more than clocks may differ, there is nothing to forget.
+    let of_bob = |chain, until| TicketUse { principal: "bob".to_owned(), ..shown(chain, 0, until) };
+    for chain in 1..=3 {
+        assert_eq!(store.use_once(&of_bob(chain, -300)).await, Ok(()), "{chain}");
+    }
+    assert_eq!(store.use_once(&earlier(of_bob(4, 7200))).await, Ok(()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_user_that_may_not_do_all_of_it_is_refused_and_not_taken_for_an_absence() {
+    let Some(redis) = Redis::start() else { return };
+    let socket = redis.folder.path().join("socket");
+    let () = redis.ask(&["ACL", "SETUSER", "reader", "on", ">hunter22", "~*", "+@read"]).await;
+    for (user, password) in [("reader", "hunter22"), ("reader", "another"), ("nobody", "hunter22")] {
+        let address = format!("redis+unix://{}?user={user}&pass={password}", socket.display());
+        let config = RedisConfig::parse(&address).unwrap().with_patience(Duration::from_secs(60));
+        let store = RedisStore::new(config, &secret(7)).unwrap();
+        let said = store.check().await;
+        assert!(matches!(said, Err(RedisError::Refused(_))), "{user} {password}: {said:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -117,6 +117,89 @@ async fn without_the_secret_no_name_and_no_address_can_be_tried_against_what_is_
     assert_eq!(shared, [""; 0]);
 }
 
+/// Servers of two releases at one Redis are to find what the other one has counted and marked.
+///
+/// `HMAC-SHA256(secret, "redis" || 0 || kind || 0 || text || 0)`, by Python's `hmac` under 32 bytes of 7.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_kept_has_the_names_and_places_that_it_had_in_earlier_releases() {
+    const ALICE: &str = "e0410840332312da9075cb3c384912be";
+    const SOURCE: &str = "8cb4ba341fd8b997f70046d4c4ff3c09";
+    const PRINCIPAL: &str = "cc57711be2cfbfe17c009602fc477792";
+    let Some(redis) = Redis::start() else { return };
+    redis.age().await;
+    let (store, alice): (_, Arc<str>) = (redis.store(), "alice".into());
+    store.add(&good_login(1, &alice)).await.unwrap();
+    store.add(&[(PenaltyKey::Source(source(1)), 3.0), (PenaltyKey::Total, 1.0)]).await.unwrap();
+    let recently = UnixTime::from_secs(now().as_secs() - 10);
+    let ticket = used("alice", 5, 2, recently);
+    assert_eq!(store.use_once(&ticket).await, Ok(()));
+    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    // What follows is a word, or a hash, in which there may be a colon, too.
+    let shown = |key: &Vec<u8>| {
+        let (word, hash) = match key.iter().skip("countersign:".len()).position(|&byte| byte == b':') {
+            Some(at) => key.split_at("countersign:".len() + at + 1),
+            None => (&key[..], &[][..]),
+        };
+        String::from_utf8(word.to_vec()).unwrap() + &hex(hash)
+    };
+    let keys: Vec<Vec<u8>> = redis.ask(&["KEYS", "countersign:*"]).await;
+    // But for what a check leaves for a minute.
+    let keys: BTreeSet<String> = keys.iter().map(shown).filter(|key| key != "countersign:probe").collect();
+    let expected = [
+        "accounts:".to_owned() + SOURCE,
+        "ages:".to_owned() + PRINCIPAL,
+        "chains:".to_owned() + PRINCIPAL,
+        "counts".to_owned(),
+        "pairs:".to_owned() + ALICE,
+        "sources:".to_owned() + ALICE,
+        "tickets".to_owned(),
+        "total".to_owned(),
+    ];
+    assert_eq!(keys, expected.map(|rest| format!("countersign:{rest}")).into());
+    let marks: Vec<Vec<u8>> = redis.ask(&["EVAL", MARKS, "0", "countersign:"]).await;
+    let cells: Vec<_> = marks.into_iter().filter(|mark| mark.starts_with(b"count ")).collect();
+    // Four numbers of 16 bits, each in a row of 65536 cells of ten bytes.
+    assert_eq!(cells, [401_180, 933_870, 1_529_410, 2_475_130].map(|at| format!("count {}", at + 1).into_bytes()));
+    let client = redis::Client::open(redis.address()).unwrap();
+    let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+    let key = |front: &str, rest: &str| {
+        let rest = (0..16).map(|at| u8::from_str_radix(&rest[2 * at..][..2], 16).unwrap()).collect::<Vec<_>>();
+        [front.as_bytes(), &rest].concat()
+    };
+    let mark = redis::cmd("HGET").arg(key("countersign:chains:", PRINCIPAL)).arg(&[5_u8; 16]).to_owned();
+    let mark: String = mark.query_async(&mut connection).await.unwrap();
+    assert_eq!(mark, format!("2 {}", ticket.until.as_secs()));
+    let secret = redis::cmd("HGET").arg("countersign:tickets").arg("secret").to_owned();
+    let secret: Vec<u8> = secret.query_async(&mut connection).await.unwrap();
+    assert_eq!(hex(&secret), "3f6df462974b0289");
+}
+
+/// Has others add to each count's first cell, where they share it: 100 in all of those.
+const CROWD: &str = r"
+local cell = struct.pack('>fI6', 100, redis.call('TIME')[1] * 1000)
+redis.call('SETRANGE', ARGV[1] .. 'counts', 0, string.rep(cell, 65536))
+return {}";
+
+/// What the highest of those comes to.
+const HIGHEST: &str = r"
+local counts, highest = redis.call('GETRANGE', ARGV[1] .. 'counts', 0, 655359), 0
+for at = 1, #counts, 10 do highest = math.max(highest, struct.unpack('>f', string.sub(counts, at, at + 3))) end
+return { string.format('%.1f', highest) }";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_count_s_cells_the_lowest_counts_and_one_that_others_have_raised_is_not_raised_further() {
+    let Some(redis) = Redis::start() else { return };
+    let (prefix, near) = ("crowd:", [PenaltyKey::Source(source(1))]);
+    let store = RedisStore::new(redis.config().with_prefix(prefix), &secret(7)).unwrap();
+    store.add(&near.clone().map(|key| (key, 3.0))).await.unwrap();
+    let _: Vec<String> = redis.ask(&["EVAL", CROWD, "0", prefix]).await;
+    store.add(&near.clone().map(|key| (key, 2.0))).await.unwrap();
+    let level = store.read(&near).await.unwrap()[0].level;
+    assert!((4.9..=5.0).contains(&level), "{level}");
+    let highest: Vec<String> = redis.ask(&["EVAL", HIGHEST, "0", prefix]).await;
+    assert_eq!(highest, ["100.0"]);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn counts_fade_and_never_fall_below_zero() {
     let Some(redis) = Redis::start() else { return };

@@ -5,7 +5,13 @@
 
 #[path = "support/databases.rs"]
 mod databases;
+#[path = "../../tests/support/drawn.rs"]
+mod drawn;
 mod support;
+
+use aes_gcm::aead::{Aead, Payload};
+use aes_gcm::{Aes256Gcm, KeyInit};
+use base64ct::{Base64Unpadded, Encoding};
 
 use countersign::accounts::{Account, AccountError, AccountStore, AccountVerifier};
 use countersign::crypto::rustcrypto;
@@ -118,6 +124,73 @@ async fn no_key_seals_before_servers_that_look_late_have_it() {
     assert!(maker.rotate_shared(b"what is no export", now(), lead, &mut rand::rng()).is_err());
 }
 
+/// What stands in a row, under a secret of 32 times this byte: `Base64(nonce || AES-256-GCM(key, nonce, "countersign ticket keys", keys))` with
+/// `key = HMAC-SHA256(secret, "ticket keys in a database" || 0)`.
+fn cipher(byte: u8) -> Aes256Gcm {
+    use hmac::Mac;
+    let mut mac = <hmac::Hmac<sha2::Sha256> as KeyInit>::new_from_slice(&[byte; 32]).unwrap();
+    mac.update(b"ticket keys in a database\0");
+    let key: [u8; 32] = mac.finalize().into_bytes().into();
+    Aes256Gcm::new(&key.into())
+}
+
+const AAD: &[u8] = b"countersign ticket keys";
+
+fn opened(byte: u8, wrapped: &str) -> Vec<u8> {
+    let bytes = Base64Unpadded::decode_vec(wrapped).unwrap();
+    let nonce: [u8; 12] = bytes[..12].try_into().unwrap();
+    cipher(byte).decrypt(&nonce.into(), Payload { msg: &bytes[12..], aad: AAD }).unwrap()
+}
+
+fn wrapped(byte: u8, keys: &[u8]) -> String {
+    let nonce = [9; 12];
+    let sealed = cipher(byte).encrypt(&nonce.into(), Payload { msg: keys, aad: AAD }).unwrap();
+    Base64Unpadded::encode_string(&[&nonce[..], &sealed].concat())
+}
+
+/// Servers of two releases share them, and each has the next one in time.
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_stand_in_the_database_as_in_earlier_releases_and_a_new_one_five_minutes_before_its_time() {
+    let (place, _folder) = databases("sealed").await.remove(0);
+    let store = SqlStore::open(&place).await.unwrap();
+    let options = SqliteConnectOptions::new().filename(place.path().unwrap());
+    let mut connection = SqliteConnection::connect_with(&options).await.unwrap();
+    let ours = Arc::new(keys(HOUR));
+    let before = now().as_secs();
+    SharedTicketKeys::new(&store, &ours, &secret(1)).sync().await.unwrap();
+    let select = "SELECT wrapped, ends FROM ticket_keys";
+    let (row, ends): (String, u64) = sqlx::query_as(select).fetch_one(&mut connection).await.unwrap();
+    assert_eq!(opened(1, &row), exported(&ours));
+    // When the last of three keys no longer opens: before that nobody who can't read it puts another one there.
+    assert!((before + 3 * 3600..=now().as_secs() + 3 * 3600).contains(&ends), "{ends}");
+    // What another release has put there.
+    for (age, is_due) in [(3600 - 600, false), (3600 - 60, true)] {
+        let made = UnixTime::from_secs(now().as_secs() - age);
+        let old = ours.rotate_shared(&[], made, Duration::ZERO, &mut rand::rng()).unwrap().unwrap();
+        let update = "UPDATE ticket_keys SET version = version + 1, wrapped = $1";
+        sqlx::query(update).bind(wrapped(1, old.as_slice())).execute(&mut connection).await.unwrap();
+        // Whoever is late takes what was put there first.
+        let syncing = (0..8).map(|_| {
+            let (store, keys) = (store.clone(), Arc::new(keys(HOUR)));
+            tokio::spawn(async move {
+                SharedTicketKeys::new(&store, &keys, &secret(1)).sync().await.unwrap();
+                keys
+            })
+        });
+        let (row, _): (String, u64) = {
+            let mut rings = HashSet::new();
+            for one in syncing.collect::<Vec<_>>() {
+                rings.insert(exported(&one.await.unwrap()));
+            }
+            let row = sqlx::query_as(select).fetch_one(&mut connection).await.unwrap();
+            assert_eq!(rings.len(), 1, "all have the same keys");
+            row
+        };
+        let found = opened(1, &row);
+        assert_eq!((found.len() > old.as_slice().len(), found == old.as_slice()), (is_due, !is_due), "{age}");
+    }
+}
+
 /// Somebody else at the same database.
 async fn run(place: &Place, statement: &'static str) {
     if let Some(path) = place.path() {
@@ -185,8 +258,14 @@ async fn keys_that_were_deleted_and_made_anew_or_put_back_are_taken_over() {
     assert_eq!(exported(&keys[0]), exported(&keys[1]));
     assert_ne!(exported(&keys[0]), old);
     // Of twelve bytes, in front. Two messages under one key and one nonce would give both away.
-    let (_, anew): (i64, String) = sqlx::query_as(select).fetch_one(&mut connection).await.unwrap();
-    assert_ne!(anew[..16], wrapped[..16], "the nonce");
+    let mut nonces = Vec::new();
+    for _ in 0..64 {
+        sqlx::query("DELETE FROM ticket_keys").execute(&mut connection).await.unwrap();
+        shared[1].sync().await.unwrap();
+        let (_, anew): (i64, String) = sqlx::query_as(select).fetch_one(&mut connection).await.unwrap();
+        nonces.push(Base64Unpadded::decode_vec(&anew).unwrap()[..12].to_vec());
+    }
+    drawn::each_bit_varies(&nonces, 8);
     // And what a database that failed over has is what counts.
     let update = "UPDATE ticket_keys SET version = $1, wrapped = $2";
     sqlx::query(update).bind(version).bind(wrapped).execute(&mut connection).await.unwrap();

@@ -8,6 +8,8 @@
     clippy::arithmetic_side_effects
 )]
 
+#[path = "../../tests/support/drawn.rs"]
+mod drawn;
 #[path = "../../tests/support/heap.rs"]
 mod heap;
 #[path = "support/tables.rs"]
@@ -17,7 +19,7 @@ use countersign::accounts::{
     Account, AccountError, AccountFile, AccountStore, AccountVerifier, HashParameters, Role, StoreError,
 };
 use countersign::files::{FileError, Missing, edit_accounts};
-use countersign::{AsyncVerifier, Attempt, Context, Credential, Reason};
+use countersign::{AsyncVerifier, Attempt, Context, Credential, Reason, StretchParameters, Stretching};
 use countersign_stores::{OpenError, Place, Schema, SqlStore};
 use sqlx::{AssertSqlSafe, Connection, SqliteConnection};
 use std::io::{BufRead, BufReader};
@@ -239,6 +241,57 @@ async fn what_an_import_or_an_edit_makes_passwords_cost_is_on_the_list_before_an
     assert!(is_listed(32).await);
     let failed = store.edit_all(&["bob"], |account| account.set_password_with(PASSWORD, argon2(40))).await.unwrap();
     assert!(failed.is_empty() && is_listed(40).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whose_passwords_are_no_good_for_a_server_is_counted_in_each_of_their_forms() {
+    let (_folder, place) = sqlite().await;
+    let store = SqlStore::open(&place).await.unwrap();
+    let stretching = |realm, memory| Stretching::new(realm, &[StretchParameters::new(memory, 5, 1).unwrap()]).unwrap();
+    let (ours, other_realm, stronger) = (stretching("db", 7), stretching("bank", 7), stretching("db", 8));
+    let stretched = |name: &str, of: &Stretching| {
+        let mut account = Account::new(name, [""; 0]).unwrap();
+        account.set_stretched(&of.stretch(name, PASSWORD).unwrap().newest());
+        account
+    };
+    let keyless = Account::new("without", [""; 0]).unwrap();
+    let added = [
+        account("plain"),
+        account("simple"),
+        stretched("ours", &ours),
+        stretched("bank", &other_realm),
+        stretched("stronger", &stronger),
+        keyless,
+    ];
+    assert!(store.add_all(&added).await.unwrap().is_empty());
+    let counts = async |of| {
+        let counts = store.count_passwords(of).await.unwrap();
+        (counts.plain, counts.not_announced)
+    };
+    assert_eq!((counts(Some(&ours)).await, counts(None).await), ((2, 2), (2, 3)));
+    assert_eq!(store.count().await.unwrap(), 6);
+}
+
+/// Whoever puts an account back, or makes it anew, has no version that a ticket was given for.
+#[tokio::test(flavor = "multi_thread")]
+async fn each_bit_of_a_version_is_random() {
+    let (_folder, place) = sqlite().await;
+    let store = SqlStore::open(&place).await.unwrap();
+    let accounts: Vec<Account> =
+        (0..64).map(|number| Account::new(&format!("user{number}"), ["read"]).unwrap()).collect();
+    assert!(store.add_all(&accounts).await.unwrap().is_empty());
+    let versions = async || {
+        let rows = store.rows("", 100).await.unwrap();
+        rows.into_iter().map(|(_, read)| read.unwrap().version().to_be_bytes().to_vec()).collect::<Vec<_>>()
+    };
+    let added = versions().await;
+    drawn::each_bit_varies(&added, 8);
+    let names: Vec<&str> = accounts.iter().map(Account::name).collect();
+    let edited = store.edit_all(&names, |account| account.add_permission("write").map(drop)).await.unwrap();
+    assert!(edited.is_empty());
+    let changed = versions().await;
+    drawn::each_bit_varies(&changed, 8);
+    assert!(added.iter().zip(&changed).all(|(before, after)| before != after));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -75,6 +75,24 @@ mod tests {
     use crate::serve::service::Exec;
     use crate::serve::service::{Forward, Service};
 
+    #[cfg(all(feature = "ldap", feature = "redis", feature = "sql"))]
+    #[test]
+    fn what_a_server_asks_and_who_watches_it_have_as_many_open_files_as_operators_are_told() {
+        use crate::serve::parsed_without_users;
+        let files = |words: &[&str]| parsed_without_users(words).more_files();
+        let (file, sqlite) = ("--users=users", "--users=sqlite:accounts.db");
+        let directory = ["--ldap=ldaps://ldap.example", "--ldap-user-dn=uid={user},dc=example"];
+        assert_eq!(files(&[file]), 0);
+        let redis = files(&[file, "--redis=redis://127.0.0.1:6379"]);
+        let watching = files(&[file, "--metrics-listen=127.0.0.1:9450"]);
+        let all = (files(&[sqlite]), files(&["--users=postgres://db.example/accounts"]), files(&directory));
+        assert_eq!((all, redis, watching), ((48, 16, 138), 2, 8));
+        assert_eq!(files(&[sqlite, "--redis=redis://127.0.0.1:6379", "--metrics-listen=127.0.0.1:9450"]), 48 + 2 + 8);
+        let sentence =
+            "48 for SQLite, 16 for PostgreSQL, 138 for a directory, two for Redis, eight for `--metrics-listen`";
+        assert!(include_str!("../../../docs/operating.md").contains(sentence));
+    }
+
     /// That of the session; and one to the service, or two pipes and a handle of the process.
     #[test]
     fn a_session_takes_as_many_descriptors_as_its_service_has_for_it() {

@@ -183,6 +183,22 @@ mod tests {
     }
 
     #[test]
+    fn operators_are_told_what_guessing_costs_without_flags() {
+        let (page, time) = (include_str!("../../../docs/operating.md"), term::time);
+        for part in [
+            format!(
+                "{OF_ADDRESS} of an address, eight times as many of the block of addresses around it, {OF_USER} wrong passwords"
+            ),
+            format!("after the next one, and how long at the most: `{}`, `{}`", time(WAIT), time(LONGEST)),
+            format!("the same for passwords for a user: `{}`, `{}`", time(USER_WAIT), time(USER_LONGEST)),
+            format!("how large a block is: `{BLOCKS}`; `32,64` for none"),
+            format!("past which strangers have to wait: {A_MINUTE} |"),
+        ] {
+            assert!(page.contains(&part), "docs/operating.md does not say: {part}");
+        }
+    }
+
+    #[test]
     fn each_flag_says_what_guessing_costs() {
         let seconds = Duration::from_secs;
         let exempt: Block = "192.0.2.0/24".parse().unwrap();

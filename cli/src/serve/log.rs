@@ -75,7 +75,7 @@ impl Entry {
         self.fields.push((name, value));
     }
 
-    fn line(&self, format: Format) -> String {
+    pub(super) fn line(&self, format: Format) -> String {
         let time = humantime::format_rfc3339_millis(self.time);
         match format {
             Format::Logfmt => {

@@ -14,7 +14,7 @@ use crate::dial;
 use crate::relay::Stop;
 use countersign::events::{Decision, Field};
 use countersign::frame::FrameType;
-use countersign::{Acceptor, Event, LoginError, Stream};
+use countersign::{Acceptor, Counts, Event, LoginError, Stream};
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
@@ -204,20 +204,24 @@ impl Server {
         }
         tickets.as_mut().map(Watch::look);
         let (totals, counts) = (shared.acceptor.totals(), shared.acceptor.counts());
-        let failed = totals.of("handshake-failed").saturating_add(totals.of("turned-away"));
-        let entry = Entry::new("stopped")
-            .count("accepted", totals.of("login-accepted").saturating_add(totals.of("login-resumed")))
-            .count("refused", totals.of("login-refused"))
-            .count("failed", failed.saturating_add(shared.metrics.proxy_failures()))
-            .count("sessions_cut", number(counts.sessions))
-            .count("revoked", counts.revoked)
-            .count("turned_away", counts.turned_away)
-            .count("unchecked", counts.unchecked)
-            .count("pushed_out", counts.made_way)
-            .count("puzzles_asked", counts.puzzles_asked)
-            .count("puzzles_solved", counts.puzzles_solved);
-        shared.log.finish(entry);
+        shared.log.finish(stopped(|event| totals.of(event), &counts, shared.metrics.proxy_failures()));
     }
+}
+
+/// The last line: how often there was each event, what else was counted, and connections whose balancer had not said whose they were.
+fn stopped(of: impl Fn(&str) -> u64, counts: &Counts, unnamed: u64) -> Entry {
+    let failed = of("handshake-failed").saturating_add(of("turned-away"));
+    Entry::new("stopped")
+        .count("accepted", of("login-accepted").saturating_add(of("login-resumed")))
+        .count("refused", of("login-refused"))
+        .count("failed", failed.saturating_add(unnamed))
+        .count("sessions_cut", number(counts.sessions))
+        .count("revoked", counts.revoked)
+        .count("turned_away", counts.turned_away)
+        .count("unchecked", counts.unchecked)
+        .count("pushed_out", counts.made_way)
+        .count("puzzles_asked", counts.puzzles_asked)
+        .count("puzzles_solved", counts.puzzles_solved)
 }
 
 /// Logs what the library has decided. How a session ended is told where it is known what it was for: in [`Shared::serve`].
@@ -329,5 +333,37 @@ impl Shared {
             None => entry,
         };
         self.log.write(entry.field("code", code).text("reason", &reason));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::serve::LogFormat;
+
+    #[test]
+    fn each_number_of_the_last_line_stands_under_its_own_name() {
+        let of = |event: &str| match event {
+            "login-accepted" => 1,
+            "login-resumed" => 2,
+            "login-refused" => 4,
+            "handshake-failed" => 8,
+            "turned-away" => 16,
+            _ => 0,
+        };
+        let mut counts = Counts::default();
+        (counts.sessions, counts.revoked, counts.turned_away, counts.unchecked) = (32, 33, 34, 35);
+        (counts.made_way, counts.puzzles_asked, counts.puzzles_solved) = (36, 37, 38);
+        let line = stopped(of, &counts, 64).line(LogFormat::Logfmt);
+        let expected = " event=stopped accepted=3 refused=4 failed=88 sessions_cut=32 revoked=33 turned_away=34 unchecked=35 \
+                        pushed_out=36 puzzles_asked=37 puzzles_solved=38";
+        assert!(line.ends_with(expected), "{line}");
+        let page = include_str!("../../../docs/operating.md");
+        let row = page.lines().find(|line| line.starts_with("| `draining`, `stopped` |")).unwrap_or_default();
+        for (name, _) in
+            expected.split(' ').filter_map(|field| field.split_once('=')).filter(|(name, _)| *name != "event")
+        {
+            assert!(row.contains(&format!("`{name}`")), "{name} is not in {row}");
+        }
     }
 }

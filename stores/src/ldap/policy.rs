@@ -96,7 +96,7 @@ fn active_directory(text: &str) -> Reason {
 
 #[cfg(test)]
 mod tests {
-    use super::{POLICY, active_directory, error_of, verdict};
+    use super::{POLICY, active_directory, error_of, may_pass, verdict};
     use countersign::Reason;
     use ldap3::LdapResult;
     use ldap3::controls::{Control, RawControl};
@@ -113,14 +113,27 @@ mod tests {
         }
     }
 
+    /// Whatever else a directory says keeps a server from starting, and is no guess where a password was sent.
+    #[test]
+    fn what_may_be_otherwise_in_a_while_is_told_from_what_will_not() {
+        let passing: Vec<u32> = (0..128).filter(|code| may_pass(*code)).collect();
+        // Operations error, time limit exceeded, busy, unavailable, other.
+        assert_eq!(passing, [1, 3, 51, 52, 80]);
+    }
+
     #[test]
     fn what_active_directory_says_is_told_apart() {
         let text = |code| {
             format!("80090308: LdapErr: DSID-0C09042A, comment: AcceptSecurityContext error, data {code}, v3839")
         };
         for (code, reason) in [
+            ("525", Reason::UnknownUser),
             ("52e", Reason::WrongPassword),
+            ("530", Reason::NetworkNotAdmitted),
+            ("531", Reason::NetworkNotAdmitted),
+            ("532", Reason::AccountExpired),
             ("533", Reason::AccountDisabled),
+            ("701", Reason::AccountExpired),
             ("775", Reason::AccountLocked),
             ("773", Reason::AccountExpired),
             ("", Reason::WrongPassword),

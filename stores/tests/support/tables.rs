@@ -90,6 +90,13 @@ pub(crate) async fn all_but_one(store: &SqlStore) {
     let unknown = AccountError::UnknownRole("nobody".to_owned());
     let exists = AccountError::Exists("alice".to_owned());
     assert_eq!(refused, [("mallory".to_owned(), unknown), ("alice".to_owned(), exists)]);
+    // By themselves they are within what an account may have; with those of the role they would be too many.
+    let mut over = Account::new("oscar", (0..15).map(|number| format!("own{number}"))).unwrap();
+    over.add_role("wide").unwrap();
+    let refused = store.add_all(&[over, account("grace")]).await.unwrap();
+    let refused: Vec<_> = refused.iter().map(|(name, error)| (name.as_str(), error.code())).collect();
+    assert_eq!(refused, [("oscar", "too-many")]);
+    assert!(store.find("oscar").await.unwrap().is_none() && store.find("grace").await.unwrap().is_some());
     let bob = store.find("bob").await.unwrap().unwrap();
     // By itself each is within what an account may have; with those of his role bob's would be too many.
     let change = |account: &mut Account| {
