@@ -538,7 +538,7 @@ impl AsyncVerifier for Silent {
 }
 
 fn a_guess_that_an_async_verifier_does_not_answer_for_in_time_is_counted<A: Adapter>() {
-    let (store, config) = (Shared::default(), config().with_handshake_timeout(Duration::from_secs(2)));
+    let (store, config) = (Shared::default(), config().with_handshake_timeout(Duration::from_secs(6)));
     let acceptor = Acceptor::new_async(config, RSA2048.server.clone(), Silent)
         .with_penalties(penalties().with_store(store.clone(), WhenAway::GoOn));
     assert!(matches!(why::<A>(&acceptor, "flat", ALICE), Reason::NoAnswer(_)));

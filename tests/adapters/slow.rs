@@ -338,8 +338,9 @@ fn a_verifier_that_never_answers_about_somebody_before_holds_up_nobody_past_the_
         unreachable!()
     };
     let bounds = Bounds::default().with_working(1).with_patience(Duration::from_secs(3600));
-    let acceptor = Acceptor::new(config().with_handshake_timeout(LONGER), RSA2048.server.clone(), silent);
-    let acceptor = acceptor.with_bounds(bounds);
+    // Both logins have to arrive within it.
+    let config = config().with_handshake_timeout(Duration::from_secs(6));
+    let acceptor = Acceptor::new(config, RSA2048.server.clone(), silent).with_bounds(bounds);
     let login = || {
         let (client, server) = pair();
         let server = accepting::<A>(&acceptor, server, Context::uncounted());
