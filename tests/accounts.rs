@@ -200,13 +200,21 @@ fn a_hash_that_costs_more_than_a_server_can_spend_is_neither_read_nor_made() {
         };
         (broken, set)
     };
-    for (m, t, p) in [(1 << 20, 1, 1), (8, 32, 1), (128, 1, 16)] {
+    for (m, t, p) in [(1 << 20, 4, 1), (1 << 17, 32, 1), (128, 1, 16)] {
         assert_eq!(with(m, t, p).0, [], "m={m},t={t},p={p}");
     }
-    for (m, t, p) in [((1 << 20) + 1, 1, 1), (4_194_304_000, 1, 1), (8, 33, 1), (8, u32::MAX, 1), (136, 1, 17)] {
+    for (m, t, p) in [
+        ((1 << 20) + 1, 1, 1),
+        (4_194_304_000, 1, 1),
+        (8, 33, 1),
+        (8, u32::MAX, 1),
+        (136, 1, 17),
+        (1 << 20, 5, 1),
+        ((1 << 17) + 1, 32, 1),
+    ] {
         let (broken, mut set) = with(m, t, p);
         assert_eq!(faults(&broken), [(1, LineError::Password)], "m={m},t={t},p={p}");
-        assert!(broken[0].to_string().contains("m=1048576, t=32, p=16"), "{}", broken[0]);
+        assert!(broken[0].to_string().contains("m=1048576, t=32, p=16, and m times t 4194304"), "{}", broken[0]);
         assert_eq!(set(), Err(AccountError::Hashing), "m={m},t={t},p={p}");
     }
 }

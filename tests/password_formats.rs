@@ -75,6 +75,21 @@ fn passwords_that_other_programs_have_stored_are_good_here_and_others_are_not() 
     }
 }
 
+/// As Spring, Dovecot and directories write them.
+#[test]
+fn what_stands_in_braces_in_front_of_a_hash_takes_nothing_from_it() {
+    for hash in one_of_each().into_iter().filter(|hash| hash.starts_with('$')) {
+        for scheme in ["{bcrypt}", "{BLF-CRYPT}", "{CRYPT}", "{pbkdf2@SpringSecurity_v5_8}"] {
+            let wrapped = format!("{scheme}{hash}");
+            assert_eq!(verify(&wrapped, b"correct horse"), Ok(()), "{wrapped}");
+            assert_eq!(verify(&wrapped, b"battery staple"), Err(Reason::WrongPassword), "{wrapped}");
+        }
+        for odd in [format!("{{crypt{hash}"), format!("{{a b}}{hash}"), format!("{{x}}{{y}}{hash}")] {
+            assert_eq!(PasswordCheck::imitating([&odd]).map(drop), Err(LineError::OtherHash("LDAP")), "{odd}");
+        }
+    }
+}
+
 #[test]
 fn an_account_whose_password_another_program_has_stored_can_log_in() {
     for hash in one_of_each() {
@@ -229,6 +244,7 @@ fn no_stored_hash_takes_more_than_its_bounds() {
         format!("$y$jzzzzz${}${c43}", ".".repeat(22)),
         format!("$argon2i$v=19$m=1048577,t=1,p=1${b22}${b43}"),
         format!("$argon2d$v=19$m=1024,t=33,p=1${b22}${b43}"),
+        format!("$argon2i$v=19$m=1048576,t=5,p=1${b22}${b43}"),
         format!("$argon2d$v=20$m=1024,t=1,p=1${b22}${b43}"),
         "$6$".to_owned() + &"x".repeat(1 << 20),
     ];
@@ -256,6 +272,13 @@ fn what_protects_nothing_or_is_not_known_is_refused_by_its_name() {
         ("$gy$j9T$x$y", "gost-yescrypt"),
         ("$P$BabcdefghijklmnopqrstuvwxyzABCD", "phpass"),
         ("pbkdf2_md5$2000$x$y", "PBKDF2"),
+        ("$wp$2y$10$abcdefghijklmnopqrstuuHNbAKRhpaujgo33bRWs.NLUTJO3lOy2", "a format that is not known here"),
+        ("$S$DabcdefghijklmnopqrstuvwxyzABCD", "a format that is not known here"),
+        ("{MD5-CRYPT}$1$x$y", "MD5-crypt"),
+        (
+            "$argon2id$v=19$m=19456,t=2,p=1,keyid=c2VjcmV0$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
+            "Argon2 with a secret that does not stand in it",
+        ),
     ] {
         assert_eq!(PasswordCheck::imitating([hash]).map(drop), Err(LineError::OtherHash(kind)), "{hash}");
     }

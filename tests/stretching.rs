@@ -11,7 +11,7 @@ mod asked;
 
 use argon2::{Algorithm, Argon2, Params, Version};
 use base64ct::{Base64Unpadded, Encoding};
-use countersign::accounts::{AccountVerifier, PasswordCheck};
+use countersign::accounts::{AccountVerifier, PasswordCheck, TotpSecret};
 use countersign::{
     Accounts, Answer, AsyncVerifier, Attempt, Context, Credential, CredentialKind, Error, Misuse, Question, Reason,
     Server, StretchError, StretchParameters, StretchedHash, StretchedPassword, Stretching, Trust, TrustLevel,
@@ -476,29 +476,81 @@ fn an_account_logs_in_by_its_stretched_password_alone_once_it_has_one() {
     assert_eq!(check(&accounts, b"password"), Err(Reason::AccountLocked));
 }
 
-/// A client that sends the password, and what another was stretched to, would leave its owner shut out.
+/// Whoever sends anything else beside it would never move, and have the server compute it at each login; and what another password was stretched to
+/// would leave its owner shut out.
 #[test]
-fn what_an_account_moves_to_is_what_its_password_is_stretched_to_and_nothing_that_a_client_says() {
+fn what_an_account_moves_to_is_what_its_password_is_stretched_to_whatever_a_client_says() {
     let moving = realm(&[cheap()]).with_moving();
     let scenario = Scenario::new().suite(countersign::Suite::RSA_AES_256_GCM).stretching(&moving);
     let value = value_of("db.example", "alice", b"password");
-    for (shown, moves) in [([9; 32], false), (value, true)] {
-        let hellos = scenario.await_login();
-        let secret = [&[1][..], &shown, &[0, 8], b"password"].concat();
-        let login =
-            Forger::new(&hellos.hello, &hellos.challenge).login_with(&credential(&secret), &mut scenario.rng("forger"));
-        let claim = scenario.open(hellos.server, &login).unwrap();
+    for shown in [[9; 32], value] {
         let mut accounts = Accounts::new();
         accounts.add("alice", ["read"]).unwrap();
         accounts.edit("alice", |account| account.set_password(b"password")).unwrap();
         let accounts = RwLock::new(accounts);
-        let verifier = AccountVerifier::new(&accounts).with_moving();
-        let context = Context::uncounted();
-        assert!(asked::block_on(verifier.verify(&Attempt::new(claim.credential(), &context))).is_ok());
-        let accounts = accounts.read().unwrap();
-        let alice = accounts.get("alice").unwrap();
-        assert_eq!((alice.has_password(), alice.stretched().is_some()), (!moves, moves));
+        assert_eq!(verdict(&scenario, &accounts, &[shown], b"password"), Ok(()));
+        let expected = moving.stretch("alice", b"password").unwrap().newest();
+        let kept = |accounts: &RwLock<Accounts>| {
+            let accounts = accounts.read().unwrap();
+            let alice = accounts.get("alice").unwrap();
+            (alice.has_password(), alice.stretched().cloned())
+        };
+        assert_eq!(kept(&accounts), (false, Some(expected.clone())));
+        let again = if shown == value { Ok(()) } else { Err(Reason::WrongPassword) };
+        assert_eq!(verdict(&scenario, &accounts, &[shown], b"password"), again, "it costs a stretching once");
+        assert_eq!(kept(&accounts), (false, Some(expected)));
     }
+}
+
+#[test]
+fn a_password_beside_a_stretched_one_that_it_does_not_lead_to_is_refused_and_moves_nothing() {
+    let (old, both) = (realm(&[cheap()]), realm(&[other(), cheap()]).with_moving());
+    let scenario = Scenario::new().suite(countersign::Suite::RSA_AES_256_GCM).stretching(&both);
+    let kept = old.stretch("alice", b"password").unwrap().newest();
+    let value = value_of("db.example", "alice", b"password");
+    for (password, has_totp, verdict_due, moves) in [
+        (&b"password"[..], false, Ok(()), true),
+        (b"password", true, Ok(()), true),
+        (b"wrong", false, Err(Reason::WrongPassword), false),
+        (b"wrong", true, Err(Reason::WrongPassword), false),
+    ] {
+        let mut accounts = Accounts::new();
+        accounts.add("alice", ["read"]).unwrap();
+        accounts
+            .edit("alice", |account| {
+                account.set_stretched(&kept);
+                if has_totp {
+                    account.set_totp(&TotpSecret::generate().unwrap());
+                }
+                Ok(())
+            })
+            .unwrap();
+        let accounts = RwLock::new(accounts);
+        // What it shows at the new parameters is of no password.
+        assert_eq!(verdict(&scenario, &accounts, &[[9; 32], value], password), verdict_due);
+        let accounts = accounts.read().unwrap();
+        let due = if moves { both.stretch("alice", b"password").unwrap().newest() } else { kept.clone() };
+        assert_eq!(accounts.get("alice").unwrap().stretched(), Some(&due));
+    }
+}
+
+/// Of a login of alice's with these values and this password, at a server whose accounts move.
+fn verdict(
+    scenario: &Scenario,
+    accounts: &RwLock<Accounts>,
+    values: &[[u8; 32]],
+    password: &[u8],
+) -> Result<(), Reason> {
+    let hellos = scenario.await_login();
+    let count = u8::try_from(values.len()).unwrap();
+    let len = u16::try_from(password.len()).unwrap().to_be_bytes();
+    let secret = [&[count][..], &values.concat(), &len, password].concat();
+    let login =
+        Forger::new(&hellos.hello, &hellos.challenge).login_with(&credential(&secret), &mut scenario.rng("forger"));
+    let claim = scenario.open(hellos.server, &login).unwrap();
+    let verifier = AccountVerifier::new(accounts).with_moving();
+    let context = Context::uncounted();
+    asked::block_on(verifier.verify(&Attempt::new(claim.credential(), &context))).map(drop)
 }
 
 #[test]

@@ -130,9 +130,11 @@ quotes, and none has a line break; an empty one leaves that as it is.
 Taken are Argon2id, Argon2i, Argon2d, bcrypt, scrypt, PBKDF2, SHA-crypt ($5$, $6$) and yescrypt, as their programs, PHC strings, passlib and
 Django write them. Not taken are MD5 ($apr1$, $1$), {SHA}, DES and passwords in clear: they protect nothing, and whoever has one needs a new
 password. A users file holds at most 64 MiB, some 400,000 users, and gets all of them at once. A database holds any number, and gets
-a thousand at a time: where that is stopped, what was written stays, and --update goes on.
+a thousand at a time: where that is stopped, what was written stays, and --skip-existing goes
+on.
 
-With --update, a hash in FILE takes the place of the password that the user has now, also of one that was changed since.")]
+With --update, a hash in FILE takes the place of the password that the user has now, also of one that was changed since,
+or is stretched.")]
     Import(import::ImportArgs),
     /// Give a user permissions. Sessions that are open have them soon, too.
     #[command(after_help = "Example:\n  countersign user grant alice write admin --users users")]

@@ -106,6 +106,10 @@ fn comma_separated_values_say_by_their_first_line_what_is_where() {
     no_hash(&said);
     // As spreadsheets write it elsewhere; and what can't be told apart is asked for.
     import(&house, format!("name;password_hash\nivan;{BCRYPT}\n"), &[]).ok();
+    // No comment here.
+    let said =
+        import(&house, format!("name,password_hash\n#1fan,{BCRYPT}\n\n"), &[]).fails(1, &["1 line was not taken"]);
+    assert!(said.out.contains("line 2: #1fan: not a user name"), "{said:?}");
     let house = House::empty();
     import(&house, "name,password\n", &["--format", "csv"]).fails(2, &["\"password\"", "password_hash"]);
     import(&house, "password_hash\n", &["--format", "csv"]).fails(2, &["\"name\""]);

@@ -122,7 +122,12 @@ fn passwords_that_are_no_good_are_told_of_before_anybody_logs_in() {
         said.contains("warning: 1 account with a password that is not stretched") && said.lines().count() == 1,
         "{said}"
     );
-    assert_eq!((check(&moving), check("")), (String::new(), String::new()));
+    assert_eq!(check(""), "");
+    let said = check(&moving);
+    assert!(
+        said.contains("note: 1 account with a password that is not stretched yet") && said.lines().count() == 1,
+        "{said}"
+    );
     let other = [&["passwd", "alice", "--password-stdin", "--stretch-realm", "bank.example"][..], &CHEAP].concat();
     user(&house, &other, "another secret\n").ok();
     for lines in [stretch, &moving] {
@@ -131,4 +136,10 @@ fn passwords_that_are_no_good_are_told_of_before_anybody_logs_in() {
     }
     let said = check("");
     assert!(said.contains("warning: 1 password is stretched, and no good without --stretch"), "{said}");
+    let newest = [&["passwd", "alice", "--password-stdin", "--stretch-realm", "db.example"][..], &CHEAP].concat();
+    user(&house, &newest, "another secret\n").ok();
+    assert_eq!((check(stretch), check(&moving)), (String::new(), String::new()));
+    let raised = stretch.replace("[\"m=7168", "[\"m=8192,t=5,p=1\", \"m=7168");
+    let said = check(&raised);
+    assert!(said.contains("note: 1 account with a password that is stretched at the older parameters"), "{said}");
 }

@@ -11,7 +11,7 @@
 //! ```
 //!
 //! One account per line: the name, then fields in any order. Passwords are stored as PHC strings (Argon2id, RFC 9106, of
-//! at most 1 GiB, 32 passes and 16 lanes; others [below](#passwords-of-other-programs)), tokens as SHA-256 alone, which is enough for 256 random bits. A public key is the base64 of its
+//! at most 1 GiB, 32 passes, 4 GiB of memory times passes, and 16 lanes; others [below](#passwords-of-other-programs)), tokens as SHA-256 alone, which is enough for 256 random bits. A public key is the base64 of its
 //! SubjectPublicKeyInfo; `from=` and `until=` behind it bound its use: at that time it is over, as an account is at `expires=`. The secret of a second
 //! factor (TOTP, RFC 6238) stands there as it is, since the server computes codes from it, its recovery codes as SHA-256. With one,
 //! passwords and keys need a code, too; tokens don't. The text is UTF-8, with or without a byte order mark, of at most 64 MiB, a line

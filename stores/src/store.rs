@@ -149,12 +149,17 @@ impl SqlStore {
                 let (kind, number) = (row.text("kind")?, row.number("number")?);
                 let number = u64::try_from(number).unwrap_or_default();
                 let stretched: Option<StretchedHash> = format!("SHA256:{};{kind}", "A".repeat(43)).parse().ok();
-                let is_announced = |hash: StretchedHash| stretching.is_some_and(|of| hash.is_announced_by(of));
-                if kind.is_empty() {
-                    counts.plain = counts.plain.saturating_add(number);
-                } else if !stretched.is_some_and(is_announced) {
-                    counts.not_announced = counts.not_announced.saturating_add(number);
-                }
+                let announced = stretched.and_then(|hash| {
+                    let of = stretching.filter(|of| hash.is_announced_by(of))?;
+                    Some(of.parameters().first() == Some(&hash.parameters()))
+                });
+                let count = match announced {
+                    _ if kind.is_empty() => &mut counts.plain,
+                    Some(true) => continue,
+                    Some(false) => &mut counts.older,
+                    None => &mut counts.not_announced,
+                };
+                *count = count.saturating_add(number);
             }
             Ok(counts)
         })
@@ -208,12 +213,14 @@ impl SqlStore {
     }
 }
 
-/// Accounts whose passwords are no good for a server's stretching.
+/// Accounts whose passwords are no good for a server's stretching, or have not moved to the newest.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PasswordCounts {
     /// Those with a password that is not stretched, and none that is.
     pub plain: u64,
+    /// Those with a password that is stretched at parameters that the server announces, and not the newest of them.
+    pub older: u64,
     /// Those with a password that is stretched for another realm, or at other parameters, than the server announces.
     pub not_announced: u64,
 }

@@ -249,6 +249,7 @@ async fn whose_passwords_are_no_good_for_a_server_is_counted_in_each_of_their_fo
     let store = SqlStore::open(&place).await.unwrap();
     let stretching = |realm, memory| Stretching::new(realm, &[StretchParameters::new(memory, 5, 1).unwrap()]).unwrap();
     let (ours, other_realm, stronger) = (stretching("db", 7), stretching("bank", 7), stretching("db", 8));
+    let raised = Stretching::new("db", &[stronger.parameters()[0], ours.parameters()[0]]).unwrap();
     let stretched = |name: &str, of: &Stretching| {
         let mut account = Account::new(name, [""; 0]).unwrap();
         account.set_stretched(&of.stretch(name, PASSWORD).unwrap().newest());
@@ -266,9 +267,10 @@ async fn whose_passwords_are_no_good_for_a_server_is_counted_in_each_of_their_fo
     assert!(store.add_all(&added).await.unwrap().is_empty());
     let counts = async |of| {
         let counts = store.count_passwords(of).await.unwrap();
-        (counts.plain, counts.not_announced)
+        (counts.plain, counts.older, counts.not_announced)
     };
-    assert_eq!((counts(Some(&ours)).await, counts(None).await), ((2, 2), (2, 3)));
+    assert_eq!((counts(Some(&ours)).await, counts(None).await), ((2, 0, 2), (2, 0, 3)));
+    assert_eq!(counts(Some(&raised)).await, (2, 1, 1));
     assert_eq!(store.count().await.unwrap(), 6);
 }
 

@@ -5,7 +5,7 @@ use crate::failure::Failure;
 use crate::term;
 use clap::Args;
 use countersign::accounts::{Account, PasswordCheck};
-use countersign::{StretchParameters, Stretching};
+use countersign::{StretchParameters, StretchedHash, Stretching};
 
 #[derive(Args)]
 #[command(next_help_heading = "Stretched passwords")]
@@ -19,11 +19,14 @@ pub(super) struct StretchArgs {
     #[arg(long, value_name = "REALM", requires = "stretch")]
     stretch_realm: Option<String>,
     /// What stretching takes of a client: KiB of memory, passes, lanes. Given twice, the new ones first, passwords at the second
-    /// ones are good, too, and move to the new ones at their users' next logins [default: m=65536,t=3,p=4]
+    /// ones are good, too, and move to the new ones at their users' next logins, but for those of accounts with a second factor, which `user passwd`
+    /// moves. Of several servers each first gets OLD, NEW, and only then NEW, OLD: one that knows the old ones alone refuses who has moved [default:
+    /// m=65536,t=3,p=4]
     #[arg(long = "stretch-parameters", value_name = "PARAMETERS", requires = "stretch")]
     parameters: Vec<StretchParameters>,
     /// Ask clients for the password itself, too, and move accounts that have no stretched one yet at their users' next logins. As
-    /// long as this is given, every login by password costs a password hash
+    /// long as this is given, every login by password costs a password hash. Of several servers all begin with that at once: to one without it a
+    /// password that has moved is wrong
     #[arg(long, requires = "stretch")]
     stretch_moving: bool,
 }
@@ -62,6 +65,8 @@ pub(super) fn is_due(account: &Account, stretching: Option<&Stretching>, keeps_p
 pub(super) struct Counts {
     /// One that is not stretched, and none that is.
     plain: usize,
+    /// One that is stretched at parameters that are announced, and not the newest.
+    older: usize,
     /// One that is stretched for what is not announced.
     other: usize,
 }
@@ -70,17 +75,20 @@ impl Counts {
     pub(super) fn of<'a>(accounts: impl Iterator<Item = &'a Account>, stretching: Option<&Stretching>) -> Self {
         let mut counts = Self::default();
         for account in accounts {
-            match account.stretched() {
-                Some(stretched) if stretching.is_some_and(|of| stretched.is_announced_by(of)) => {}
-                Some(_) => counts.other = counts.other.saturating_add(1),
-                None if account.has_password() => counts.plain = counts.plain.saturating_add(1),
-                None => {}
-            }
+            let announced = |kept: &StretchedHash| stretching.filter(|of| kept.is_announced_by(of));
+            let count = match account.stretched().map(|kept| (kept, announced(kept))) {
+                Some((kept, Some(of))) if of.parameters().first() == Some(&kept.parameters()) => continue,
+                Some((_, Some(_))) => &mut counts.older,
+                Some((_, None)) => &mut counts.other,
+                None if account.has_password() => &mut counts.plain,
+                None => continue,
+            };
+            *count = count.saturating_add(1);
         }
         counts
     }
 
-    /// Whose passwords are no good here, as warnings.
+    /// Whose passwords are no good here, as warnings; and how many have not moved yet.
     pub(super) fn warnings(&self, stretching: Option<&Stretching>) -> Vec<String> {
         let Some(stretching) = stretching else {
             let text = |count| {
@@ -88,23 +96,36 @@ impl Counts {
             };
             return if self.other > 0 { vec![text(self.other)] } else { Vec::new() };
         };
-        let plain = if stretching.is_moving() { 0 } else { self.plain };
-        let plain = (plain > 0).then(|| {
-            let accounts = term::count(plain, "account");
+        let plain = (self.plain > 0).then(|| {
+            let accounts = term::count(self.plain, "account");
+            if stretching.is_moving() {
+                return format!(
+                    "note: {accounts} with a password that is not stretched yet: it is from its user's next login on, or if it is set anew with `user \
+                     passwd --stretch-realm`"
+                );
+            }
             format!(
                 "warning: {accounts} with a password that is not stretched, which is no good here: set it anew with `user passwd \
                  --stretch-realm`, \
                  or give --stretch-moving meanwhile"
             )
         });
+        let older = (self.older > 0).then(|| {
+            let accounts = term::count(self.older, "account");
+            let factor = if stretching.is_moving() { "" } else { ", without a second factor," };
+            format!(
+                "note: {accounts} with a password that is stretched at the older parameters: it is at the new ones from its user's next login on{factor} \
+                 or if it is set anew with `user passwd --stretch-realm REALM --stretch-parameters PARAMETERS`"
+            )
+        });
         let other = (self.other > 0).then(|| {
             let accounts = term::count(self.other, "account");
             format!(
                 "warning: {accounts} with a password that is stretched for another realm or at other parameters than are announced; \
-                 `user show` says which: announce them, too, or set it anew"
+                 `user show` says which: announce them, too, or set it anew with `user passwd --stretch-realm REALM --stretch-parameters PARAMETERS`"
             )
         });
-        plain.into_iter().chain(other).collect()
+        [plain, older, other].into_iter().flatten().collect()
     }
 }
 
@@ -112,6 +133,6 @@ impl Counts {
 impl From<countersign_stores::PasswordCounts> for Counts {
     fn from(counts: countersign_stores::PasswordCounts) -> Self {
         let count = |count: u64| usize::try_from(count).unwrap_or(usize::MAX);
-        Self { plain: count(counts.plain), other: count(counts.not_announced) }
+        Self { plain: count(counts.plain), older: count(counts.older), other: count(counts.not_announced) }
     }
 }

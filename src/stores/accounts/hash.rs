@@ -11,7 +11,7 @@ mod parameters;
 
 use super::LineError;
 use crate::terms::error::Reason;
-pub(super) use argon2::{MAX_LANES, MAX_MEMORY, MAX_PASSES};
+pub(super) use argon2::{MAX_LANES, MAX_MEMORY, MAX_PASSES, MAX_WORK};
 pub use parameters::HashParameters;
 
 /// Least bytes of a stored hash: one with fewer was cut, or can be guessed.
@@ -104,8 +104,17 @@ fn other(_: &str, _: &[u8]) -> Option<bool> {
     None
 }
 
-/// Without what Django has in front of a hash in another program's form: `argon2$argon2id$...`, `bcrypt$$2b$...`.
+/// Without what other programs have in front of a hash: `argon2$argon2id$...`, `bcrypt$$2b$...` (Django), `{bcrypt}$2b$...` (Spring), `{BLF-CRYPT}$2y$...`
+/// (Dovecot), `{CRYPT}$6$...` (LDAP).
 fn unwrapped(text: &str) -> &str {
+    let is_scheme = |name: &str| {
+        !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._@".contains(&byte))
+    };
+    let braced = text.strip_prefix('{').and_then(|rest| rest.split_once('}'));
+    let text = match braced {
+        Some((scheme, inner)) if is_scheme(scheme) && inner.starts_with('$') => inner,
+        _ => text,
+    };
     let inner = [("argon2", "$argon2"), ("bcrypt$", "$2")]
         .iter()
         .find_map(|(wrapper, front)| text.strip_prefix(wrapper).filter(|inner| inner.starts_with(front)));
@@ -144,7 +153,14 @@ fn what_else(text: &str) -> LineError {
     match kind {
         Some(kind) => LineError::OtherHash(kind),
         None if text.starts_with("$argon2id$") => LineError::CutHash,
+        None if is_marked(text) => LineError::OtherHash("a format that is not known here"),
         None if text.starts_with('$') => LineError::Password,
         None => LineError::ClearPassword,
     }
+}
+
+/// Whether it has the mark of a format in front, `$NAME$`.
+fn is_marked(text: &str) -> bool {
+    let mark = text.strip_prefix('$').and_then(|rest| rest.split_once('$'));
+    mark.is_some_and(|(name, _)| !name.is_empty() && !name.starts_with("argon2"))
 }

@@ -2,7 +2,7 @@
 
 use super::AccountError;
 use super::account::Account;
-use super::hash::{Cost, MAX_LANES, MAX_MEMORY, MAX_PASSES};
+use super::hash::{Cost, MAX_LANES, MAX_MEMORY, MAX_PASSES, MAX_WORK};
 use super::keys;
 use super::name;
 use super::role;
@@ -301,7 +301,7 @@ pub enum LineError {
     /// The password hash costs more than a server can spend on a login, or less than one that protects anything, or has parameters
     /// that are not known.
     #[error(
-        "the password hash is damaged, or its cost is out of bounds (Argon2: at most m={MAX_MEMORY}, t={MAX_PASSES}, p={MAX_LANES}{})",
+        "the password hash is damaged, or its cost is out of bounds (Argon2: at most m={MAX_MEMORY}, t={MAX_PASSES}, p={MAX_LANES}, and m times t {MAX_WORK}{})",
         OTHER_BOUNDS
     )]
     Password,

@@ -45,30 +45,15 @@ pub(super) fn check(account: Option<&Account>, imitated: &Imitated, shown: &Stre
     }
 }
 
-/// The account with what was shown at the newest parameters, after a good login; `None` where it has that, or where it is not sure that this is
-/// of the same password.
-pub(super) fn moved(account: &Account, shown: &StretchedPassword) -> Option<Account> {
-    let newest = shown.newest();
-    if account.stretched().is_some_and(|kept| kept.parameters() == newest.parameters()) {
-        return None;
-    }
-    let is_sure = match (shown.password(), account.stretched()) {
-        // It was checked against the hash, or is now against what it was stretched to before.
-        (Some(password), kept) => {
-            let stored = account.password.as_ref().filter(|_| kept.is_none());
-            if stored.is_some_and(|(hash, _)| !hash::is_exact(hash, password)) {
-                return None;
-            }
-            let computed = shown.stretching().stretch(account.name(), password).ok()?;
-            computed.newest() == newest && (kept.is_none() || computed.check(kept).is_ok())
-        }
-        (None, kept) => kept.is_some() && !account.has_totp(),
-    };
-    is_sure.then(|| {
+/// The account with what is to be kept at the newest parameters, after a good login; `None` where it has that, or where it can't be told.
+pub(super) fn moved(account: &Account, shown: &StretchedPassword) -> Result<Option<Account>, Reason> {
+    let hash = account.password.as_ref().map(|(hash, _)| hash.as_str());
+    let newest = PasswordCheck::moved(account.name(), shown, account.stretched(), hash, account.has_totp())?;
+    Ok(newest.map(|newest| {
         let mut moved = account.clone();
         moved.set_stretched(&newest);
         moved
-    })
+    }))
 }
 
 impl PasswordCheck {
@@ -76,8 +61,7 @@ impl PasswordCheck {
     /// ([`crate::Stretching::is_moving`]), the hash of one that was not stretched. It costs the same whatever the store has: while accounts move, one password
     /// hash, and otherwise none.
     ///
-    /// Of a login that is good, [`StretchedPassword::newest`] is what to store from then on, in the place of both; of one by a hash, if its
-    /// password is the one that was set ([`PasswordCheck::is_exact`] of [`StretchedPassword::password`]).
+    /// Of a login that is good, [`PasswordCheck::moved`] says what to store from then on.
     ///
     /// # Errors
     /// As [`StretchedPassword::check`] and [`PasswordCheck::verify`].
@@ -100,6 +84,39 @@ impl PasswordCheck {
             // Whoever sends none knows none, also where a store has the hash of nothing.
             (None, Ok(())) if shown.password().is_none() => Err(Reason::WrongPassword),
             (None, hashed) => hashed,
+        }
+    }
+
+    /// What to store of a stretched password from now on, in the place of what there was, after [`PasswordCheck::verify_stretched`] has found it good. `None` where
+    /// that is stored already, where it can't be told (of a hash that other passwords are good for, too: [`PasswordCheck::is_exact`]), or not be computed.
+    ///
+    /// Where the client sent the password itself, it is computed here what that is stretched to: the client's time, a second at the most, once for each account. What
+    /// the client showed beside it is not stored, or whoever sends something else there would never move, and have it computed at each login. Where it did not, what it showed at
+    /// the newest parameters is taken on its word; not with `has_second_factor`, which has not been asked for yet: whoever knows the password alone could make it another one.
+    ///
+    /// # Errors
+    /// [`Reason::WrongPassword`] where the password beside it does not lead to the stretched one that was good: nobody would ever move with that.
+    pub fn moved(
+        user: &str,
+        shown: &StretchedPassword,
+        stretched: Option<&StretchedHash>,
+        hash: Option<&str>,
+        has_second_factor: bool,
+    ) -> Result<Option<StretchedHash>, Reason> {
+        let newest = shown.newest();
+        if stretched.is_some_and(|kept| kept.parameters() == newest.parameters()) {
+            return Ok(None);
+        }
+        let Some(password) = shown.password() else {
+            return Ok((stretched.is_some() && !has_second_factor).then_some(newest));
+        };
+        if stretched.is_none() && !hash.is_some_and(|hash| hash::is_exact(hash, password)) {
+            return Ok(None);
+        }
+        let Ok(computed) = shown.stretching().stretch(user, password) else { return Ok(None) };
+        match stretched {
+            Some(kept) if computed.check(Some(kept)).is_err() => Err(Reason::WrongPassword),
+            _ => Ok(Some(computed.newest())),
         }
     }
 }

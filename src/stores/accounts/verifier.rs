@@ -92,8 +92,8 @@ impl<S: AccountStore> AccountVerifier<S> {
     /// stretched so far ([`crate::Stretching::with_moving`]), if it is the one that was set ([`PasswordCheck::is_exact`]), or one at older parameters. The account gets another epoch. Where the store does not
     /// take the change, the login is as good without it.
     ///
-    /// Where the client sends the password itself, too, the server computes once what it is stretched to, and keeps nothing else. Where it does
-    /// not, what it shows at the new parameters is taken on its word, as if it had changed its password; of an account with a second factor
+    /// Where the client sends the password itself, too, the server computes once what it is stretched to, keeps that, whatever the client has shown, and
+    /// refuses a password that does not lead to what was kept before. Where it does not, what it shows at the new parameters is taken on its word, as if it had changed its password; of an account with a second factor
     /// it is not, since that has not been asked for yet.
     #[must_use]
     pub fn with_moving(mut self) -> Self {
@@ -140,7 +140,7 @@ impl<S: AccountStore> AccountVerifier<S> {
                 stretched::check(account.as_ref(), &imitated, shown)?;
                 let account = account.ok_or(Reason::UnknownUser)?;
                 let grant = account.admit(CredentialKind::Stretched, address, time)?;
-                let moved = if moves { stretched::moved(&account, shown) } else { None };
+                let moved = if moves { stretched::moved(&account, shown)? } else { None };
                 Ok((grant, account, moved))
             };
             // Without a hash there is nothing to be computed elsewhere: a microsecond here, and no thread's turn.

@@ -68,8 +68,8 @@ pub(super) fn reason(error: &AccountError) -> String {
              a new password (countersign user add)"
         ),
         AccountError::BadHash(LineError::ClearPassword) => {
-            "the password is not stored as a hash that is known here; it may be the password itself, or DES-crypt; the user needs \
-             a new one (countersign user add)"
+            "the password is not stored as a hash that is known here; it may be the password itself, DES-crypt, or marked as locked or as none \
+             (! or *); the user needs a new one (countersign user add)"
                 .to_owned()
         }
         AccountError::BadHash(LineError::CutHash) => "the password hash is cut short; look for the whole of it".to_owned(),
@@ -110,6 +110,7 @@ impl<'a, R: BufRead> Lines<'a, R> {
     }
 }
 
+/// Nothing, or a comment of htpasswd's.
 pub(super) fn is_blank(line: &[u8]) -> bool {
     let line = line.trim_ascii();
     line.is_empty() || line.starts_with(b"#")
@@ -146,8 +147,11 @@ impl Reader {
 
     /// `None` where there is nothing on the line.
     pub(super) fn read(&mut self, number: usize, line: &[u8]) -> Result<Option<Record>, Rejected> {
-        // A comment of htpasswd's; a name has no # in front.
-        if is_blank(line) {
+        let is_nothing = match self.columns {
+            Some(_) => line.trim_ascii().is_empty(),
+            None => is_blank(line),
+        };
+        if is_nothing {
             return Ok(None);
         }
         let reject = |name: Option<String>, reason: String| Rejected { line: number, name, reason };

@@ -18,6 +18,9 @@ pub(in crate::stores::accounts) const MAX_PASSES: u32 = 32;
 /// Most lanes of a stored hash. RFC 9106 recommends 4.
 pub(in crate::stores::accounts) const MAX_LANES: u32 = 16;
 
+/// Most memory times passes of a stored hash, in KiB: 4 GiB, a second or a few of one core.
+pub(in crate::stores::accounts) const MAX_WORK: u32 = 1 << 22;
+
 /// What computing a hash costs, and all that it depends on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::stores::accounts) struct Cost {
@@ -59,7 +62,14 @@ impl Stored {
             None => Version::V0x10,
         };
         let params = Params::try_from(&hash).map_err(|_| LineError::Password)?;
-        if is_affordable(&params) { Ok(Self { hash, algorithm, version, params }) } else { Err(LineError::Password) }
+        if !params.keyid().is_empty() {
+            return Err(LineError::OtherHash("Argon2 with a secret that does not stand in it"));
+        }
+        let (memory, passes, lanes) = (params.m_cost(), params.t_cost(), params.p_cost());
+        if !is_affordable(memory, passes, lanes) {
+            return Err(LineError::Password);
+        }
+        Ok(Self { hash, algorithm, version, params })
     }
 }
 
@@ -105,8 +115,10 @@ impl Default for Cost {
     }
 }
 
-fn is_affordable(params: &Params) -> bool {
-    params.m_cost() <= MAX_MEMORY && params.t_cost() <= MAX_PASSES && params.p_cost() <= MAX_LANES
+/// Whether a server can spend that on a login.
+pub(super) fn is_affordable(memory: u32, passes: u32, lanes: u32) -> bool {
+    let work = memory.saturating_mul(passes);
+    memory <= MAX_MEMORY && passes <= MAX_PASSES && lanes <= MAX_LANES && work <= MAX_WORK
 }
 
 pub(super) fn verify(text: &str, password: &[u8]) -> Option<bool> {

@@ -1,6 +1,6 @@
 //! What a new password hash is to cost.
 
-use super::argon2::{MAX_LANES, MAX_MEMORY, MAX_PASSES};
+use super::argon2::is_affordable;
 use crate::limits;
 use crate::stores::accounts::AccountError;
 use argon2::{Algorithm, Argon2, Params, PasswordHasher, Version};
@@ -22,14 +22,14 @@ impl Default for HashParameters {
 }
 
 impl HashParameters {
-    /// So many KiB of memory, passes over it, and lanes: up to 1 GiB, 32 passes and 16 lanes, which is what an account may have. At least 8 KiB for
-    /// each lane.
+    /// So many KiB of memory, passes over it, and lanes: up to 1 GiB, 32 passes and 16 lanes, and 4 GiB of memory times passes, which is what an account may
+    /// have. At least 8 KiB for each lane.
     ///
     /// # Errors
     /// [`AccountError::Hashing`].
     pub fn new(memory: u32, passes: u32, lanes: u32) -> Result<Self, AccountError> {
         let parameters = Self { memory, passes, lanes };
-        let is_affordable = memory <= MAX_MEMORY && passes <= MAX_PASSES && lanes <= MAX_LANES;
+        let is_affordable = is_affordable(memory, passes, lanes);
         parameters.params().filter(|_| is_affordable).map(|_| parameters).ok_or(AccountError::Hashing)
     }
 
