@@ -69,7 +69,7 @@ Set up a server and log in:
   countersign login --server 127.0.0.1:4500 --user alice --server-key server.pub.pem
 
 Put the login in front of a database, and reach it from elsewhere:
-  countersign serve --listen [::]:4500 --key server.pem --users users --forward localhost:5432
+  countersign serve --listen '[::]:4500' --key server.pem --users users --forward localhost:5432
   countersign connect --listen 127.0.0.1:5432 --server db.example:4500 --user alice --pin SHA256:...
 
 Exit status: 0 where it worked, 1 where it did not, 2 where the command line can't be right. For

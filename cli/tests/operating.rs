@@ -99,6 +99,11 @@ fn a_check_looks_at_what_the_configuration_names() {
     for (lines, says) in [
         ("metrics-listen = \"here\"", "ADDRESS:PORT"),
         ("forward = \"localhost\"", "HOST:PORT"),
+        ("forward = \"localhost:0\"", "HOST:PORT"),
+        ("forward = \":5432\"", "HOST:PORT"),
+        ("exec = \"\"", "exec"),
+        ("metrics-listen = \"9450\"", "serve.toml:4:18"),
+        ("metrics-listen = \"127.0.0.1:65536\"", "ADDRESS:PORT"),
         ("ticket-keys = \"/nowhere/at/all\"", "/nowhere/at/all"),
         ("ticket-keys = \"keys\"\nticket-lifetime = \"0s\"", "ticket-lifetime"),
     ] {
@@ -106,6 +111,12 @@ fn a_check_looks_at_what_the_configuration_names() {
         let said = run(&["check-config", &file], "");
         assert!(said.status != 0 && said.err.contains(says), "{said:?}");
     }
+    let (_house, file) = configured("refusal-floor = \"10s\"");
+    assert!(run(&["check-config", &file], "").ok().err.contains("warning: --refusal-floor is no shorter"));
+    let (house, file) = configured("metrics-listen = \"127.0.0.1:4577\"");
+    let text = house.read("serve.toml").replace("127.0.0.1:0", "127.0.0.1:4577");
+    house.write("serve.toml", text.as_bytes(), 0o644);
+    run(&["check-config", &file], "").fails(2, &["--metrics-listen is the address of --listen"]);
     let (house, file) = configured("");
     let text = house.read("serve.toml").replace("127.0.0.1:0", "here");
     house.write("serve.toml", text.as_bytes(), 0o644);

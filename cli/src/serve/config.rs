@@ -512,6 +512,7 @@ mod tests {
         let value = match name {
             "ldap-group" => "cn=clerks read".to_owned(),
             "penalty-exempt" | "proxy-protocol" => "192.0.2.1".to_owned(),
+            "listen" | "metrics-listen" | "forward" => "localhost:1".to_owned(),
             "stretch-parameters" => "m=65536,t=3,p=4".to_owned(),
             _ => default.unwrap_or_else(|| "1".to_owned()),
         };
