@@ -375,6 +375,10 @@ fn a_reload_takes_what_it_can_says_what_it_can_not_and_cuts_no_session() {
     let line = server.wait_for(&["event=config-reloaded"]);
     assert!(line.contains("taken=max-sessions-per-user,server-name needs_restart=refusal-floor"), "{line}");
     say("two");
+    // It is said as long as it waits.
+    signal(&server, "-HUP");
+    let line = server.wait_for(&["event=config-reloaded"]);
+    assert!(line.contains("needs_restart=refusal-floor") && !line.contains("server-name"), "{line}");
     server.login(&house, "alice", "secret of alice", &["--server-name", "b", "--send", "whoami"]).ok();
     let other = house.session(connect(&server.address));
     server.login(&house, "alice", "secret of alice", &[]).fails(1, &[]);

@@ -137,3 +137,41 @@ impl From<countersign_stores::PasswordCounts> for Counts {
         Self { plain: count(counts.plain), older: count(counts.older), other: count(counts.not_announced) }
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use countersign::accounts::HashParameters;
+
+    #[test]
+    fn a_password_is_due_to_be_stored_anew_where_it_moves_or_is_hashed_too_cheaply() {
+        let of = |parameters: &[StretchParameters]| Stretching::new("db.example", parameters).unwrap();
+        let [old, new] = [7, 8].map(|memory| StretchParameters::new(memory, 5, 1).unwrap());
+        let (only, both, moving) = (of(&[old]), of(&[new, old]), of(&[old]).with_moving());
+        let account = |cost: Option<HashParameters>| {
+            let mut account = Account::new("alice", [""; 0]).unwrap();
+            cost.into_iter().for_each(|cost| account.set_password_with(b"password", cost).unwrap());
+            account
+        };
+        let cheap = HashParameters::new(8, 1, 1).unwrap();
+        let (none, weak, good) = (account(None), account(Some(cheap)), account(Some(HashParameters::default())));
+        let mut kept = account(None);
+        kept.set_stretched(&only.stretch("alice", b"password").unwrap().newest());
+        for (account, stretching, due) in [
+            (&none, None, false),
+            (&none, Some(&moving), false),
+            (&weak, None, true),
+            (&good, None, false),
+            (&good, Some(&only), false),
+            (&good, Some(&moving), true),
+            (&kept, None, false),
+            (&kept, Some(&only), false),
+            (&kept, Some(&moving), false),
+            (&kept, Some(&both), true),
+        ] {
+            assert_eq!(is_due(account, stretching, false), due, "{account:?} {stretching:?}");
+            assert!(!is_due(account, stretching, true));
+        }
+    }
+}
