@@ -1,7 +1,7 @@
 //! What the documents, and the command's help, say in numbers is what the code has. A row names the text around a number, at how many
 //! places it stands, and what is to be there; how a number is written is free. Figures that were measured are not looked at.
 
-#![cfg(all(feature = "accounts", feature = "ml-kem"))]
+#![cfg(all(feature = "accounts", feature = "ml-kem", feature = "rustcrypto"))]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
 #![allow(clippy::arithmetic_side_effects, unreachable_pub)]
 
@@ -381,7 +381,8 @@ fn security_md_has_the_numbers_of_the_code() {
         1 "has no login, and tells how many log in and how that goes to whoever can connect. {} connections are served at once, each for {} and a request of {}, so":
             health("CONNECTIONS"), health("PATIENCE"), health("HEAD");
         1 "At most {} sets are imitated": constant("src/stores/accounts/imitation.rs", "MOST");
-        1 "and {} (Argon2) or {} (scrypt, yescrypt)":
+        1 "a few at most (Argon2: {} of memory times passes), and {} (Argon2) or {} (scrypt, yescrypt)":
+            constant("src/stores/accounts/hash/argon2.rs", "MAX_WORK").times(kib),
             constant("src/stores/accounts/hash/argon2.rs", "MAX_MEMORY").times(kib),
             constant("src/stores/accounts/hash/formats.rs", "MAX_MEMORY");
         1 "that have the same {} bytes in front": constant("src/stores/accounts/hash/formats/bcrypt.rs", "LONGEST");
@@ -536,5 +537,79 @@ fn the_command_s_help_has_the_numbers_of_the_code() {
     says! { "cli/src/secrets.rs";
         2 "1 to {} bytes": limits::MAX_SECRET;
         1 "it is longer than {} bytes": limits::MAX_SECRET;
+    }
+}
+
+/// Of what docs.rs shows, which is where embedders read it.
+#[test]
+fn the_library_s_own_documentation_has_the_numbers_of_the_code() {
+    let guessing = |name: &str| constant("cli/src/serve/guessing.rs", name);
+    let (wait, longest) = (guessing("WAIT"), guessing("LONGEST"));
+    let known = |name: &str| constant("src/io/penalties/known.rs", name);
+    let (of_accounts, of_hosts) =
+        (constant("src/stores/files.rs", "MAX_FILE"), constant("src/stores/files.rs", "MAX_KNOWN_HOSTS"));
+    let argon2 = |name: &str| constant("src/stores/accounts/hash/argon2.rs", name);
+    let kib = 1 << 10;
+    says! { "src/io/penalties.rs";
+        1 "the /64 of an IPv6 address) | {} | {} | {} |": guessing("OF_ADDRESS"), wait, longest;
+        1 "around it: the /24, the /48 | {} | {} | {} |": literal("src/io/penalties.rs", "block: Waits::new({}, "), wait, longest;
+        1 "from sources that have not logged in to it | {} | {} | {} |":
+            guessing("OF_USER"), guessing("USER_WAIT"), guessing("USER_LONGEST");
+        1 "from a source that has logged in to it | {} | {} | {} |":
+            guessing("OF_USER"), guessing("USER_WAIT"), guessing("USER_LONGEST");
+        1 "not logged in to the names | {} a minute": guessing("A_MINUTE");
+        1 "Half of a count is forgotten in {}. The wait": constant("src/io/penalties/sketch.rs", "HALF_LIFE");
+        1 "So a first {} logins to a name": guessing("OF_USER").plus_one();
+        1 "The counts are in memory, {} for as many": constant("src/io/penalties/sketch.rs", "WIDTH").times(4 * 8);
+        1 "up to 16 MiB for {} pairs": known("PAIRS");
+        1 "has logged in under, {} for each principal": known("SOURCES");
+        1 "logged in to an account from for {} is not known": known("LOGINS").as_seconds();
+    }
+    says! { "src/io/recheck.rs";
+        1 "Every {}, with a grace of {}.": literal("src/io/recheck.rs", "Self::every({})\n"), literal("src/io/recheck.rs", "grace: Some({}),");
+    }
+    says! { "src/io/puzzles.rs";
+        1 "the hardest are of | {} bits:": constant("src/terms/puzzle.rs", "MOST");
+    }
+    says! { "src/io/bounds.rs";
+        1 "kept the server waiting for {}, a connection": held();
+    }
+    says! { "src/session.rs";
+        1 "The label has 1 to {} bytes and no NUL; `out` 1 to {} bytes.":
+            literal("src/session.rs", "label.len() > {} ||"), constant("src/crypto/schedule.rs", "MAX_OUTPUT");
+    }
+    says! { "src/terms/stretch/parameters.rs";
+        1 "clients compute: {} to {}, memory times passes from {} to {}, 1 to {} lanes":
+            limits::MIN_STRETCH_MEMORY, Amount::from(limits::MAX_STRETCH_MEMORY).times(1 << 20),
+            limits::MIN_STRETCH_WORK, Amount::from(limits::MAX_STRETCH_WORK).times(1 << 20), limits::MAX_STRETCH_LANES;
+    }
+    says! { "src/stores/files.rs";
+        1 "that is read, in bytes: {}. None": of_accounts;
+        1 "that is read and written, in bytes: {}, which": of_hosts;
+        1 "has held the file's lock for {}. #[error": constant("src/stores/files/lock.rs", "PATIENCE");
+        1 "The file could not be read in {}. #[error": constant("src/stores/accounts/file.rs", "FIRST");
+        1 "longer than its kind may be: {} for accounts, {} for known hosts.": of_accounts, of_hosts;
+    }
+    says! { "src/stores/known_hosts.rs";
+        1 "of at most {}, a line at most {}. A": of_hosts, limits::MAX_LINE;
+    }
+    says! { "src/stores/accounts.rs";
+        1 "or without a byte order mark, of at most {}, a line": of_accounts;
+        1 "at most {}, {} passes, {} of memory times passes, and {} lanes":
+            argon2("MAX_MEMORY").times(kib), argon2("MAX_PASSES"), argon2("MAX_WORK").times(kib), argon2("MAX_LANES");
+    }
+    says! { "src/stores/accounts/hash/parameters.rs";
+        1 "passes over it, and lanes: up to {}, {} passes and {} lanes, and {} of memory times passes":
+            argon2("MAX_MEMORY").times(kib), argon2("MAX_PASSES"), argon2("MAX_LANES"), argon2("MAX_WORK").times(kib);
+    }
+    says! { "src/stores/accounts/totp.rs";
+        1 "After {} wrong answers in a row none is looked at for {}, and for twice as long after each further one, up to {}. Only":
+            constant("src/stores/accounts/totp.rs", "FREE"), constant("src/stores/accounts/totp.rs", "FIRST").as_seconds(),
+            constant("src/stores/accounts/totp.rs", "LONGEST").as_seconds();
+    }
+    says! { "stores/src/redis.rs";
+        1 "remembered by principal, {} sources for each": known("SOURCES");
+        1 "logged in under there), for {}. What": known("LOGINS").as_seconds();
+        1 "chains of tickets of one principal, 1 to {}, about": literal("stores/src/redis.rs", "chains.clamp(1, {});");
     }
 }
