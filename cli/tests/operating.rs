@@ -82,6 +82,45 @@ fn what_is_wrong_with_a_configuration_is_said_with_its_place_and_what_was_meant(
     run(&["check-config", &file], "").fails(1, &["binary.toml"]);
 }
 
+/// What a command says that may wait for ever, or take all memory that there is.
+fn within_bounds(words: &[&str]) -> (i32, String) {
+    let mut command = Command::new("sh");
+    command.args(["-c", "ulimit -v 4000000; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_countersign")]).args(words);
+    let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let status = status(&mut child);
+    let mut said = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    (status, said)
+}
+
+#[test]
+fn a_configuration_is_a_file_of_a_mebibyte_at_most_and_nothing_else_is_waited_for_or_read() {
+    const MOST: usize = 1 << 20;
+    let (house, file) = configured("");
+    let (pipe, long) = (house.path("pipe"), house.path("long.toml"));
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    std::fs::File::create(&long).unwrap().set_len(MOST as u64 + 1).unwrap();
+    let folder = house.path("");
+    for (file, says) in [
+        (pipe.as_str(), "this is no file"),
+        ("/dev/zero", "this is no file"),
+        (&folder, "this is no file"),
+        (&long, "a configuration has at most 1048576 bytes"),
+    ] {
+        for words in [&["check-config", file][..], &["serve", "--config", file]] {
+            let (status, said) = within_bounds(words);
+            assert!(status == 2 && said.contains(&format!("{file}: ")) && said.contains(says), "{status}: {said}");
+        }
+    }
+    let text = house.read("serve.toml") + "#";
+    let padded = |length: usize| {
+        house.write("serve.toml", [text.as_bytes(), &vec![b'x'; length - text.len()]].concat().as_slice(), 0o644)
+    };
+    run(&["check-config", &padded(MOST)], "").ok();
+    assert_eq!(padded(MOST + 1), file);
+    run(&["check-config", &file], "").fails(2, &["a configuration has at most 1048576 bytes"]);
+}
+
 #[test]
 fn a_check_looks_at_what_the_configuration_names() {
     let (house, file) = configured("max-sessions = 7");
