@@ -6,12 +6,14 @@
 mod support;
 
 use serde_json::Value;
+use std::collections::BTreeSet;
 use std::fs::Permissions;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use support::{ALICE, House, PATIENCE, Server, command, connect, finish, run, status, until};
@@ -732,16 +734,26 @@ fn a_server_whose_accounts_can_not_be_read_is_not_ready() {
     assert!(server.is_ready());
 }
 
+static OPERATING: LazyLock<String> = LazyLock::new(|| {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    std::fs::read_to_string(root.join("docs/operating.md")).unwrap()
+});
+
+/// The sources of `serve`, without their tests.
+fn sources() -> Vec<String> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut files = vec![root.join("serve.rs")];
+    files.extend(std::fs::read_dir(root.join("serve")).unwrap().map(|file| file.unwrap().path()));
+    let files = files.into_iter().filter(|file| file.extension().is_some_and(|end| end == "rs"));
+    let texts = files.map(|file| std::fs::read_to_string(file).unwrap());
+    texts.map(|text| text.split("\nmod tests {").next().unwrap().to_owned()).collect()
+}
+
 #[test]
 fn every_event_of_the_log_is_described_to_operators_and_no_other() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned();
-    let described = std::fs::read_to_string(root.join("docs/operating.md")).unwrap();
+    let described = &*OPERATING;
     let mut names: Vec<String> = countersign::Event::NAMES.map(str::to_owned).into();
-    let mut folders = vec![root.join("cli/src/serve.rs")];
-    folders.extend(std::fs::read_dir(root.join("cli/src/serve")).unwrap().map(|file| file.unwrap().path()));
-    for file in folders.into_iter().filter(|file| file.extension().is_some_and(|end| end == "rs")) {
-        let text = std::fs::read_to_string(file).unwrap();
-        let text = text.split("\nmod tests {").next().unwrap();
+    for text in sources() {
         let found = text.split("Entry::new(\"").skip(1).map(|rest| rest.split('"').next().unwrap().to_owned());
         names.extend(found);
     }
@@ -758,4 +770,71 @@ fn every_event_of_the_log_is_described_to_operators_and_no_other() {
     for event in events {
         assert!(names.iter().any(|name| name == event), "docs/operating.md tells of {event}, which there is not");
     }
+}
+
+/// What stands between backquotes in a cell.
+fn quoted(cell: &str) -> BTreeSet<&str> {
+    cell.split('`').skip(1).step_by(2).collect()
+}
+
+/// The names of the fields that are added in a piece of a source.
+fn added(source: &str) -> BTreeSet<&str> {
+    let calls = [".field(", ".count(", ".text(", "tell("];
+    let arguments = calls.iter().flat_map(|call| source.split(call).skip(1));
+    arguments.filter_map(|argument| argument.trim_start().strip_prefix('"')?.split('"').next()).collect()
+}
+
+/// The rows of the table that begins with this heading, by their cells.
+fn rows(heading: &str) -> Vec<Vec<&'static str>> {
+    let table = OPERATING.lines().skip_while(|line| !line.starts_with(heading)).skip(2);
+    let rows = table.take_while(|line| line.starts_with('|'));
+    rows.map(|row| row.trim_matches('|').split(" | ").collect()).collect()
+}
+
+#[test]
+fn each_field_of_an_event_is_described_to_operators_and_no_other() {
+    let of_logins: BTreeSet<&str> = rows("| field | what it is |").iter().flat_map(|row| quoted(row[0])).collect();
+    // It is told of beside `user_tag`.
+    let of_logins: BTreeSet<&str> = of_logins.into_iter().chain(["unknown_user"]).collect();
+    let of_events: Vec<_> = rows("| event |").iter().map(|row| (quoted(row[0]), quoted(row[2]))).collect();
+    assert!(of_events.len() > 15 && of_logins.len() > 15);
+
+    let sources = sources();
+    let described = sources.iter().find_map(|source| source.split_once("fn described(")).unwrap().1;
+    let of_keys = added(described.split("\n}\n").next().unwrap());
+    assert!(of_keys.len() > 3, "{of_keys:?}");
+    // Where a log is written, and what the library tells of a login.
+    let mut all: BTreeSet<&str> =
+        added(include_str!("../../src/io/events.rs")).into_iter().chain(["wait_ms", "rsa_ms", "verify_ms"]).collect();
+    assert!(all.len() > 15, "{all:?}");
+    let is_described =
+        |field: &str| of_logins.contains(field) || of_events.iter().any(|(_, fields)| fields.contains(field));
+    let unknown: Vec<_> = all.iter().filter(|field| !is_described(field)).collect();
+    assert!(unknown.is_empty(), "docs/operating.md does not say that a login has {unknown:?}");
+    for source in &sources {
+        let mut pieces = source.split("Entry::new(");
+        let mut before = pieces.next().unwrap();
+        for piece in pieces {
+            // To the end of the function, or to where another one is made.
+            let body = ["\n    }\n", "\n}\n"].iter().fold(piece, |piece, end| piece.split(end).next().unwrap());
+            let mut fields = added(body);
+            if body.contains("described(") || before.ends_with("described(") {
+                fields.extend(&of_keys);
+            }
+            all.extend(&fields);
+            before = piece;
+            // A login's have been looked at; and of those whose name stands elsewhere nobody knows which row they have.
+            let Some(event) = piece.strip_prefix('"').and_then(|rest| rest.split('"').next()) else { continue };
+            let (_, row) = of_events.iter().find(|(events, _)| events.contains(event)).unwrap();
+            let of_logins = if countersign::Event::NAMES.contains(&event) { &of_logins } else { row };
+            let unknown: Vec<_> =
+                fields.iter().filter(|field| !row.contains(*field) && !of_logins.contains(*field)).collect();
+            assert!(unknown.is_empty(), "docs/operating.md does not say that {event} has {unknown:?}");
+        }
+    }
+    // And the other way round, but for the values of a field, and for what is added elsewhere.
+    let others = ["strangers", "slow-reader", "unwritable", "via", "peer", "cause", "count"];
+    let told = of_events.iter().flat_map(|(_, fields)| fields).chain(&of_logins);
+    let missing: Vec<_> = told.filter(|field| !all.contains(*field) && !others.contains(field)).collect();
+    assert!(missing.is_empty(), "docs/operating.md tells of {missing:?}, which no event has");
 }
