@@ -431,6 +431,7 @@ fn operators_read_the_numbers_of_the_code() {
     let circuit = || constant("stores/src/circuit.rs", "EVERY");
     let patience = || constant("stores/src/place.rs", "PATIENCE");
     says! { "docs/operating.md";
+        1 "It is a file, and no pipe, of at most {}. No secret": constant("cli/src/serve/config.rs", "MAX_FILE");
         1 "how long it may take for one answer, of which a login needs up to five; after that it counts as away ({}) |":
             literal("stores/src/redis.rs", "pub const PATIENCE: Duration = {};");
         1 "harder by a factor of two with each {} that the waiting lasts": constant("src/io/puzzles.rs", "RISE");
