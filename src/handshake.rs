@@ -91,13 +91,13 @@ pub(crate) fn seal_secret(
     transcript: &Transcript,
     rng: &mut dyn CryptoRng,
     room: &mut [u8],
-) -> Result<Zeroizing<[u8; limits::SECRET]>, CryptoError> {
+) -> Result<Box<Zeroizing<[u8; limits::SECRET]>>, CryptoError> {
     // OAEP(secret || transcript hash): the secret opens nothing but this connection.
-    let mut message = Zeroizing::new([0; limits::SEALED_SECRET]);
+    let mut message = Box::new(Zeroizing::new([0; limits::SEALED_SECRET]));
     let (secret, bound_to) = message.split_at_mut(limits::SECRET);
     rng.fill_bytes(secret);
     bound_to.copy_from_slice(&transcript.hash());
-    let mut secret = Zeroizing::new([0; limits::SECRET]);
+    let mut secret = Box::new(Zeroizing::new([0; limits::SECRET]));
     secret.copy_from_slice(message.split_at(limits::SECRET).0);
     provider.rsa.encrypt(key, &message, rng, room)?;
     Ok(secret)

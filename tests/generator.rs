@@ -1,5 +1,6 @@
 //! What is left on the stack, where whoever reads memory later may find it: nothing from which the library's generator could be made again, with
-//! which go the ephemeral keys of every login, so that what was recorded could be opened; and nothing of what a password was stretched to.
+//! which go the ephemeral keys of every login, so that what was recorded could be opened; nothing of what a password was stretched to; nothing that a
+//! token, an authenticator's secret or a signature key was made of; and nothing of an exchange by ML-KEM.
 
 #![allow(unsafe_code, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
 #![allow(clippy::arithmetic_side_effects)]
@@ -21,7 +22,7 @@ fn clear() {
 
 /// Runs `work` so far down that no later call of [`stack`] writes over what it has left.
 #[inline(never)]
-fn deeper<R>(work: fn() -> R) -> R {
+fn deeper<R>(work: impl FnOnce() -> R) -> R {
     let mut pad = [0_u8; PAD];
     black_box(&mut pad);
     let result = work();
@@ -43,13 +44,35 @@ fn stack(out: &mut [u8]) {
 type Output = [u8; 64];
 
 /// How many times 32 bytes are below from which `work` has got its output.
+fn left_by<R>(work: impl FnOnce() -> R, makes: impl Fn([u8; 32], &R) -> bool) -> usize {
+    let (output, left) = left_behind(work);
+    left.windows(32).filter(|secret| makes((*secret).try_into().unwrap(), &output)).count()
+}
+
+/// What `work` gives, and what it leaves below.
 #[inline(never)]
-fn left_by<R>(work: fn() -> R, makes: impl Fn([u8; 32], &R) -> bool) -> usize {
+fn left_behind<R>(work: impl FnOnce() -> R) -> (R, Vec<u8>) {
     let mut bytes = vec![0; DEPTH];
     clear();
     let output = deeper(work);
     stack(&mut bytes);
-    bytes.windows(32).filter(|secret| makes((*secret).try_into().unwrap(), &output)).count()
+    (output, bytes)
+}
+
+/// How often this stands there.
+fn count(left: &[u8], secret: &[u8]) -> usize {
+    left.windows(secret.len()).filter(|window| *window == secret).count()
+}
+
+/// That it is found where somebody is careless with it.
+#[track_caller]
+fn assert_is_found(secret: &[u8]) {
+    let (_, left) = left_behind(|| {
+        let mut room = [0; 1024];
+        room[..16].copy_from_slice(&secret[..16]);
+        black_box(&room);
+    });
+    assert!(count(&left, &secret[..16]) > 0, "does it see what it looks for?");
 }
 
 fn makes(seed: [u8; 32], output: &Output) -> bool {
@@ -128,5 +151,94 @@ mod stretched {
         assert!(left_by(careless, |value, hash| Sha256::digest(value)[..] == hash[..]) > 0, "does it see it?");
         let stored = stretches().newest();
         assert_eq!(left_by(stretches, |value, _| is_of(value, &stored)), 0);
+    }
+}
+
+#[cfg(feature = "accounts")]
+#[test]
+fn nothing_on_the_stack_is_what_a_token_or_an_authenticator_s_secret_was_made_of() {
+    use base64ct::{Base64UrlUnpadded, Encoding};
+    use countersign::accounts::{Account, TotpSecret};
+    let mut account = Account::new("alice", ["read"]).unwrap();
+    let (token, left) = left_behind(|| account.issue_token().unwrap());
+    let made_of = Base64UrlUnpadded::decode_vec(token.strip_prefix("cst_").unwrap()).unwrap();
+    assert_is_found(&made_of);
+    assert_eq!(count(&left, &made_of[..16]), 0);
+    let (secret, left) = left_behind(|| TotpSecret::generate().unwrap());
+    let secret = totp_rs::Secret::try_from_base32(secret.to_base32().as_str()).unwrap();
+    assert_eq!(count(&left, &secret.as_bytes()[..16]), 0);
+}
+
+#[cfg(any(feature = "rustcrypto", feature = "aws-lc"))]
+#[test]
+fn nothing_on_the_stack_is_the_seed_of_a_signature_key() {
+    use countersign::SigningKey;
+    use countersign::crypto::SigningParts;
+    for provider in providers() {
+        let (key, left) = left_behind(|| SigningKey::generate(provider).unwrap());
+        let SigningParts::Ed25519(seed) = key.parts() else { panic!("it is of Ed25519") };
+        assert_is_found(seed);
+        for half in seed.chunks(16) {
+            assert_eq!(count(&left, half), 0, "{}", provider.name);
+        }
+    }
+}
+
+#[cfg(any(feature = "rustcrypto", feature = "aws-lc"))]
+fn providers() -> Vec<crypto::Provider> {
+    vec![
+        #[cfg(feature = "rustcrypto")]
+        crypto::rustcrypto::provider(),
+        #[cfg(feature = "aws-lc")]
+        crypto::aws_lc::provider(),
+    ]
+}
+
+#[cfg(all(feature = "rustcrypto", feature = "ml-kem"))]
+mod ml_kem_768 {
+    use super::{assert_is_found, count, left_behind};
+    use core::convert::Infallible;
+    use countersign::crypto::{Group, rustcrypto};
+    use ml_kem::Decapsulate;
+    use rand::{TryCryptoRng, TryRng};
+
+    /// The same bytes each time, and no copy of them but where they are wanted.
+    struct Repeating(u8);
+
+    impl TryRng for Repeating {
+        type Error = Infallible;
+
+        fn try_next_u32(&mut self) -> Result<u32, Infallible> {
+            Ok(0)
+        }
+
+        fn try_next_u64(&mut self) -> Result<u64, Infallible> {
+            Ok(0)
+        }
+
+        fn try_fill_bytes(&mut self, out: &mut [u8]) -> Result<(), Infallible> {
+            (1..).zip(out).for_each(|(number, byte): (u8, _)| *byte = number.wrapping_mul(self.0));
+            Ok(())
+        }
+    }
+
+    impl TryCryptoRng for Repeating {}
+
+    #[test]
+    fn nothing_on_the_stack_is_the_key_or_the_secret_of_an_exchange() {
+        let agreement = rustcrypto::provider().agreement(Group::MlKem768).unwrap();
+        let (mut share, mut answer, mut seed) = (Vec::new(), Vec::new(), [0; 64]);
+        Repeating(37).try_fill_bytes(&mut seed).unwrap();
+        assert_is_found(&seed);
+        let (exchange, started) = left_behind(|| agreement.start(&mut Repeating(37), &mut share).unwrap());
+        for part in seed.chunks(16) {
+            assert_eq!(count(&started, part), 0, "the client's key");
+        }
+        let (_, answered) = left_behind(|| agreement.answer(&share, &mut Repeating(41), &mut answer).unwrap());
+        let (_, finished) = left_behind(|| exchange.finish(&answer).unwrap());
+        let secret = ml_kem::DecapsulationKey768::from_seed(seed.into()).decapsulate_slice(&answer).unwrap();
+        for half in secret.chunks(16) {
+            assert_eq!((count(&answered, half), count(&finished, half)), (0, 0), "what both have in the end");
+        }
     }
 }

@@ -11,7 +11,7 @@
 mod at_rest;
 mod support;
 
-use countersign::crypto::{Group, SharedSecret};
+use countersign::crypto::{Group, Provider, SharedSecret};
 use countersign::{
     Acceptor, AsyncVerifier, Attempt, ChannelBinding, ClientConfig, Connector, Context, Credential, FactorAttempt,
     Form, Further, Grant, KeyExchange, MemoryTickets, PrivateKey, Prompt, Reason, Returning, Server, ServerConfig,
@@ -512,15 +512,27 @@ fn keys_of(frames: &[Vec<u8>; 4]) -> Vec<(&'static str, Vec<u8>)> {
     keys
 }
 
+/// Those of this build.
+fn providers() -> Vec<Provider> {
+    vec![
+        #[cfg(feature = "rustcrypto")]
+        countersign::crypto::rustcrypto::provider(),
+        #[cfg(feature = "aws-lc")]
+        countersign::crypto::aws_lc::provider(),
+    ]
+}
+
 /// What a login leaves of its keys where it is dropped, in each of its states, and what a session does.
 fn over_states_and_sessions() {
-    for suite in [Suite::RSA_AES_256_GCM, Suite::RSA_CHACHA20_POLY1305] {
-        let scenario = Scenario::new().suite(suite).known_key_under(KeyExchange::Rsa);
+    let suites = [Suite::RSA_AES_256_GCM, Suite::RSA_CHACHA20_POLY1305];
+    for (provider, suite) in providers().into_iter().flat_map(|provider| suites.map(|suite| (provider, suite))) {
+        let key = ServerKey::load(&RSA2048.private, provider).unwrap();
+        let scenario = Scenario::over(provider, key).suite(suite).known_key_under(KeyExchange::Rsa);
         let keys = keys_of(&scenario.finish().frames);
         look_for(&keys.iter().map(|(_, key)| key.as_slice()).collect::<Vec<_>>());
         let found = left_behind(|| drop(std::hint::black_box(keys[0].1.clone())));
         assert_eq!(found, 1, "what is looked for");
-        leaves_nothing(suite, || {
+        leaves_nothing(format!("{suite}, {}", provider.name), || {
             let Sent { login, client, server, .. } = scenario.await_verdict();
             drop(Box::new(client));
             let claim = Box::new(scenario.open(server, &login).unwrap());
@@ -541,13 +553,13 @@ fn over_states_and_sessions() {
 
 /// The client's half of each key exchange: what recordings could be opened with.
 fn over_ephemeral_keys() {
-    let (groups, mut secrets) = ([Group::X25519, Group::MlKem768], Vec::new());
-    for group in groups {
-        // What is drawn first is the key; where it is not what goes out, it is secret.
-        secrets.push(support::TestRng::new("ephemeral").bytes(32));
-        look_for(&secrets.iter().map(Vec::as_slice).collect::<Vec<_>>());
-        let agreement = provider().agreement(group).unwrap();
-        leaves_nothing(format!("{group:?}"), || {
+    // What is drawn first is the key; where it is not what goes out, it is secret.
+    let secret = support::TestRng::new("ephemeral").bytes(32);
+    look_for(&[&secret]);
+    let groups = [Group::X25519, Group::MlKem768];
+    for (provider, group) in providers().into_iter().flat_map(|provider| groups.map(|group| (provider, group))) {
+        let agreement = provider.agreement(group).unwrap();
+        leaves_nothing(format!("{group:?}, {}", provider.name), || {
             let (mut share, mut answer) = (Vec::new(), Vec::new());
             let start = || agreement.start(&mut support::TestRng::new("ephemeral"), &mut Vec::new()).unwrap();
             drop(start());

@@ -75,7 +75,7 @@ impl Decrypt for LoadedKey {
     fn decrypt(&self, ciphertext: &[u8], _: &mut dyn CryptoRng) -> Decrypted {
         // AWS-LC checks OAEP without branching on secrets up to the verdict, and then takes some instructions more to report
         // a failure than a success; nothing after this tells the two apart (SECURITY.md, "Timing").
-        let mut room = Zeroizing::new([0; limits::MAX_MODULUS_BITS / 8]);
+        let mut room = Zeroizing::new(vec![0; limits::MAX_MODULUS_BITS / 8]);
         match self.0.decrypt(&OAEP_SHA256_MGF1SHA256, ciphertext, room.as_mut_slice(), None) {
             Ok(plaintext) => Decrypted::new(plaintext),
             Err(_) => Decrypted::failed(),
@@ -120,7 +120,7 @@ impl Agreement for Curve25519 {
 
 /// A fresh key pair; its public half is appended to `out`.
 fn x25519(rng: &mut dyn CryptoRng, out: &mut Vec<u8>) -> Result<agreement::PrivateKey, CryptoError> {
-    let mut secret = Zeroizing::new([0; 32]);
+    let mut secret = Box::new(Zeroizing::new([0; 32]));
     rng.fill_bytes(secret.as_mut_slice());
     let key = agreement::PrivateKey::from_private_key(&X25519, secret.as_slice()).map_err(|_| CryptoError::Failed)?;
     out.extend_from_slice(key.compute_public_key().map_err(|_| CryptoError::Failed)?.as_ref());

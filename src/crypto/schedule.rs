@@ -4,8 +4,10 @@ use super::{SharedSecret, TranscriptHash};
 use crate::limits;
 use crate::mutant::lacks_context;
 use hkdf::Hkdf;
+use hkdf::hmac::digest::FixedOutput;
+use hkdf::hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroizing;
 
 /// A 32-byte key, zeroized when dropped. In what is moved, into a future or out of a box, it is boxed: then the bytes are wiped where they are, and what
 /// is left behind is a pointer.
@@ -47,12 +49,17 @@ pub(crate) fn stage_0(ticket: &[u8; 32]) -> Key {
     extract(&NONE, ticket).0
 }
 
-/// `HKDF-Extract(salt, ikm)`, as a key and ready to expand.
+/// `HKDF-Extract(salt, ikm)`, as a key and ready to expand: `HMAC-SHA256(salt, ikm)`, computed where it is wiped. `Hkdf::extract` would give a copy
+/// that is not.
 fn extract(salt: &[u8; 32], ikm: &[u8]) -> (Key, Secret) {
-    let (mut prk, hkdf) = Hkdf::extract(Some(salt), ikm);
-    let key = Key::new(prk.into());
-    prk.as_mut_slice().zeroize();
-    (key, Secret(hkdf))
+    let mut key = Key::new([0; 32]);
+    // It takes a key of any length, so there always is one.
+    if let Ok(mut mac) = <Hmac<Sha256> as KeyInit>::new_from_slice(salt) {
+        mac.update(ikm);
+        mac.finalize_into((&mut *key).into());
+    }
+    let secret = Secret::from_key(&key);
+    (key, secret)
 }
 
 /// A pseudo-random key from which others are expanded.

@@ -4,9 +4,14 @@ use sha2::{Digest, Sha256};
 use zeroize::Zeroize;
 
 /// Writes over what earlier calls have left below the caller's frame: 8 KiB, twice what was seen of theirs without optimisation.
-#[inline(never)]
 pub(super) fn wipe_stack() {
-    let mut room = [0_u64; 1024];
+    wipe_stack_of::<1024>();
+}
+
+/// So many words of it.
+#[inline(never)]
+pub(super) fn wipe_stack_of<const WORDS: usize>() {
+    let mut room = [0_u64; WORDS];
     room.zeroize();
 }
 

@@ -162,7 +162,7 @@ fn hello(
     let sealed = match prover {
         Some(key) => {
             let secret = handshake::seal_secret(&config.provider, key, &transcript, rng, parts.content_mut())?;
-            Some(Sealed { to: key.id(), secret: Box::new(secret) })
+            Some(Sealed { to: key.id(), secret })
         }
         None => None,
     };

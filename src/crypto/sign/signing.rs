@@ -19,10 +19,10 @@ pub struct SigningKey {
     public: VerifyingKey,
 }
 
-/// Each with its PKCS#8.
+/// Each with its PKCS#8. Boxed, so that a key that is moved leaves none of itself behind.
 enum Secret {
-    Ed25519(Zeroizing<[u8; 32]>, SecretDocument),
-    EcdsaP256(Zeroizing<[u8; 32]>, SecretDocument),
+    Ed25519(Box<Zeroizing<[u8; 32]>>, SecretDocument),
+    EcdsaP256(Box<Zeroizing<[u8; 32]>>, SecretDocument),
     Rsa(PrivateKey),
 }
 
@@ -54,7 +54,7 @@ impl SigningKey {
     /// # Errors
     /// [`KeyError::Provider`] where this build has no crypto provider.
     pub(in crate::crypto) fn random_ed25519(rng: &mut dyn CryptoRng) -> Result<Self, KeyError> {
-        let mut seed = Zeroizing::new([0; 32]);
+        let mut seed = Box::new(Zeroizing::new([0; 32]));
         rng.fill_bytes(seed.as_mut_slice());
         Self::from_ed25519(&seed)
     }
@@ -68,7 +68,7 @@ impl SigningKey {
         // CurvePrivateKey (RFC 8410, section 7): an OCTET STRING in the one of PKCS#8.
         let inner = Zeroizing::new(octets(seed)?.to_der().map_err(|_| KeyError::NotDer)?);
         let pkcs8 = encode(ED25519, &inner)?;
-        Ok(Self { secret: Secret::Ed25519(Zeroizing::new(*seed), pkcs8), public })
+        Ok(Self { secret: Secret::Ed25519(boxed(seed), pkcs8), public })
     }
 
     /// The key of P-256 with this number, big-endian.
@@ -83,7 +83,7 @@ impl SigningKey {
         let algorithm = AlgorithmIdentifier { oid: ELLIPTIC_CURVE, parameters: Some(AnyRef::from(&P256)) };
         let pkcs8 = encode(algorithm, inner.as_bytes())?;
         let public = VerifyingKey::from_p256(&point)?;
-        Ok(Self { secret: Secret::EcdsaP256(Zeroizing::new(*scalar), pkcs8), public })
+        Ok(Self { secret: Secret::EcdsaP256(boxed(scalar), pkcs8), public })
     }
 
     /// Reads a PrivateKeyInfo in DER: PKCS#8 of version 1 (RFC 5208) or 2 (RFC 5958), as `openssl genpkey` makes it. What comes
@@ -172,6 +172,13 @@ impl SigningKey {
             Secret::Rsa(key) => SigningParts::Rsa(key),
         }
     }
+}
+
+/// Copied to where it is to stay.
+fn boxed(secret: &[u8; 32]) -> Box<Zeroizing<[u8; 32]>> {
+    let mut boxed = Box::new(Zeroizing::new([0; 32]));
+    boxed.copy_from_slice(secret);
+    boxed
 }
 
 fn octets(bytes: &[u8]) -> Result<&OctetStringRef, KeyError> {
