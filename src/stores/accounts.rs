@@ -124,7 +124,7 @@ use zeroize::Zeroizing;
 pub struct Accounts {
     lines: Vec<Line>,
     /// What comes after the last line feed.
-    tail: Box<[u8]>,
+    tail: Zeroizing<Box<[u8]>>,
     index: Index,
     /// Which cost an unknown name imitates. An [`AccountFile`] hands it on from reading to reading.
     imitation: Arc<Learned>,
@@ -161,7 +161,22 @@ enum Line {
     Account(Box<Account>),
     Role(Arc<Role>),
     /// With the names that it claims, if it was meant to be an account.
-    Other(Box<[u8]>, Vec<String>),
+    Other(Zeroizing<Box<[u8]>>, Vec<String>),
+}
+
+impl Line {
+    fn other(line: &[u8], claimed: Vec<String>) -> Self {
+        Self::Other(Zeroizing::new(line.into()), claimed)
+    }
+
+    /// How long it is when it is written.
+    fn length(&self) -> usize {
+        match self {
+            Self::Other(line, _) => line.len(),
+            Self::Role(role) => role.to_line().len(),
+            Self::Account(account) => account.line.as_ref().map_or_else(|| account.length(), |line| line.len()),
+        }
+    }
 }
 
 /// Refuses a new password that is easily guessed: fewer than 8 characters, or the user's name. Whoever sets passwords for
@@ -192,7 +207,7 @@ impl Accounts {
                 broken.push(BrokenLine { number, error });
             }
         }
-        accounts.tail = tail.into();
+        accounts.tail = Zeroizing::new(tail.into());
         for (index, error) in accounts.resolve() {
             broken.push(BrokenLine { number: index.saturating_add(1), error });
         }
@@ -217,7 +232,7 @@ impl Accounts {
         let inserted = match read {
             Ok(Some(account)) => self.push(account),
             Ok(None) => {
-                self.lines.push(Line::Other(line.into(), Vec::new()));
+                self.lines.push(Line::other(line, Vec::new()));
                 return Ok(());
             }
             Err(error) => Err(error),
@@ -225,7 +240,7 @@ impl Accounts {
         if inserted.is_err() {
             let claimed = claims(content);
             self.index.claim(self.lines.len(), &claimed);
-            self.lines.push(Line::Other(line.into(), claimed));
+            self.lines.push(Line::other(line, claimed));
         }
         inserted
     }
@@ -244,7 +259,7 @@ impl Accounts {
         let Some(kept) = self.imitation().line() else { return };
         let is_kept =
             |line: &Line| matches!(line, Line::Other(line, _) if line.starts_with(imitation::FRONT.as_bytes()));
-        let line = Line::Other(kept.as_bytes().into(), Vec::new());
+        let line = Line::other(kept.as_bytes(), Vec::new());
         match self.lines.iter().position(is_kept).and_then(|index| self.lines.get_mut(index)) {
             Some(old) => *old = line,
             None => self.push_line(line),
@@ -359,7 +374,7 @@ impl Accounts {
             Line::Other(_, claimed) => !claims_it(claimed),
         });
         if claims_it(&claims(content(&self.tail, usize::MAX))) {
-            self.tail = Box::default();
+            self.tail = Zeroizing::default();
         }
         self.reindex();
         Ok(())
@@ -371,8 +386,9 @@ impl Accounts {
     }
 
     fn text(&self) -> Zeroizing<Vec<u8>> {
-        // Most lines have a name, a hash and a few permissions.
-        let room = self.lines.len().saturating_mul(256).saturating_add(self.tail.len());
+        // As long as it will be: growing would leave copies of the secrets behind.
+        let room =
+            self.lines.iter().fold(self.tail.len(), |room, line| room.saturating_add(line.length()).saturating_add(1));
         let mut bytes = Zeroizing::new(Vec::with_capacity(room));
         for line in &self.lines {
             match line {
@@ -380,7 +396,7 @@ impl Accounts {
                 Line::Role(role) => bytes.extend_from_slice(&role.to_line()),
                 Line::Account(account) => match &account.line {
                     Some(line) => bytes.extend_from_slice(line),
-                    None => bytes.extend_from_slice(account.to_string().as_bytes()),
+                    None => account.write_to(&mut bytes),
                 },
             }
             bytes.push(b'\n');
@@ -486,7 +502,7 @@ impl Accounts {
             self.lines.push(Line::Role(Arc::new(role)));
             return Ok(());
         };
-        self.lines.push(Line::Other(line.into(), vec![claim]));
+        self.lines.push(Line::other(line, vec![claim]));
         Err(LineError::DuplicateRole { first: first.saturating_add(1) })
     }
 

@@ -18,12 +18,29 @@ use crate::terms::grant::Grant;
 use crate::terms::stretch::StretchedHash;
 use crate::time::{TimeOfDay, UnixTime};
 use base64ct::{Base64UrlUnpadded, Encoding};
-use core::fmt;
+use core::fmt::{self, Write};
 use rand::TryRng;
 use sha2::{Digest, Sha256};
 use std::net::IpAddr;
 use std::sync::Arc;
 use zeroize::Zeroizing;
+
+/// Does this with each part of what is written.
+struct Each<F: FnMut(&str)>(F);
+
+impl<F: FnMut(&str)> fmt::Write for Each<F> {
+    fn write_str(&mut self, part: &str) -> fmt::Result {
+        (self.0)(part);
+        Ok(())
+    }
+}
+
+/// What `make` makes of so many random bytes of the system's.
+pub(super) fn random<const N: usize, T>(make: impl FnOnce(&[u8; N]) -> T) -> Result<T, AccountError> {
+    let mut bytes = Box::new(Zeroizing::new([0; N]));
+    rand::rngs::SysRng.try_fill_bytes(bytes.as_mut_slice()).map_err(|_| AccountError::Hashing)?;
+    Ok(make(&bytes))
+}
 
 /// What every issued token begins with, so that a leaked one is recognised for what it is.
 const TOKEN_PREFIX: &str = "cst_";
@@ -49,7 +66,7 @@ pub struct Account {
     /// The roles, once they were found: all of them, or none.
     pub(super) resolved: Vec<Arc<Role>>,
     /// The line that it was read from, where that is not what is written: it is kept until the account is changed.
-    pub(super) line: Option<Box<[u8]>>,
+    pub(super) line: Option<Zeroizing<Box<[u8]>>>,
     pub(super) since: Since,
     pub(super) answers: Answers,
 }
@@ -141,9 +158,25 @@ impl Account {
 
     /// Its line, when it can't be read after all.
     pub(super) fn to_broken(&self, number: usize) -> Line {
-        let line = self.line.clone().unwrap_or_else(|| self.to_string().into_bytes().into());
+        let line = self.line.clone().unwrap_or_else(|| {
+            let mut line = Vec::with_capacity(self.length());
+            self.write_to(&mut line);
+            Zeroizing::new(line.into())
+        });
         let claimed = claims(content(&line, number));
         Line::Other(line, claimed)
+    }
+
+    /// How long the line is that is written of it.
+    pub(super) fn length(&self) -> usize {
+        let mut length: usize = 0;
+        let _ = write!(Each(|text| length = length.saturating_add(text.len())), "{self}");
+        length
+    }
+
+    /// Appends that line. As text of its own it would stand in memory once more, with the second factor's secret in it.
+    pub(super) fn write_to(&self, out: &mut Vec<u8>) {
+        let _ = write!(Each(|text| out.extend_from_slice(text.as_bytes())), "{self}");
     }
 
     /// From where it may be used; none where from everywhere.
@@ -162,7 +195,8 @@ impl Account {
     ///
     /// It is the front of a SHA-256 of the fields, with the hashes of its secrets, and of the version; and of its roles and their versions.
     pub fn epoch(&self) -> u64 {
-        let mut hash = Sha256::new().chain_update(self.since.to_bytes()).chain_update(self.to_string());
+        let mut hash = Sha256::new().chain_update(self.since.to_bytes());
+        let _ = write!(Each(|text| hash.update(text)), "{self}");
         for role in &self.resolved {
             hash.update(role.since().to_bytes());
             hash.update(role.to_string());
@@ -348,10 +382,8 @@ impl Account {
         if self.tokens() >= limits::MAX_TOKENS {
             return Err(AccountError::TooManyTokens(self.name().to_owned()));
         }
-        let mut secret = Zeroizing::new([0; 32]);
-        rand::rngs::SysRng.try_fill_bytes(secret.as_mut_slice()).map_err(|_| AccountError::Hashing)?;
-        let token =
-            Zeroizing::new(format!("{TOKEN_PREFIX}{}", *Zeroizing::new(Base64UrlUnpadded::encode_string(&*secret))));
+        let secret = random::<32, _>(|secret| Zeroizing::new(Base64UrlUnpadded::encode_string(secret)))?;
+        let token = Zeroizing::new(format!("{TOKEN_PREFIX}{}", *secret));
         self.tokens.push(hash_token(token.as_bytes()));
         Ok(SecretString::new(token))
     }

@@ -1,6 +1,6 @@
 //! The second factor of an account: an authenticator, and codes for the day on which it is lost.
 
-use super::account::Account;
+use super::account::{Account, random};
 use super::line::hash_token;
 use super::totp;
 use super::{AccountError, Answers, TotpSecret};
@@ -10,7 +10,6 @@ use crate::terms::credential::CredentialKind;
 use crate::terms::error::Reason;
 use crate::terms::factor::{Form, Prompt};
 use crate::time::TimeOfDay;
-use rand::TryRng;
 use subtle::{Choice, ConstantTimeEq};
 use zeroize::Zeroizing;
 
@@ -87,9 +86,7 @@ fn is_among(codes: &[[u8; 32]], hash: &[u8; 32]) -> Choice {
 
 /// `abcd-efgh-...`, in base32.
 fn recovery_code() -> Result<SecretString, AccountError> {
-    let mut bytes = Zeroizing::new([0; CODE]);
-    rand::rngs::SysRng.try_fill_bytes(bytes.as_mut_slice()).map_err(|_| AccountError::Hashing)?;
-    let base32 = totp::base32(bytes.as_slice());
+    let base32 = random::<CODE, _>(|bytes| totp::base32(bytes.as_slice()))?;
     let mut code = Zeroizing::new(String::with_capacity(base32.len().saturating_mul(2)));
     for (at, letter) in base32.chars().enumerate() {
         if at > 0 && at % GROUP == 0 {

@@ -145,13 +145,11 @@ impl Imitation {
         if self.costs.len() < 2 {
             return None;
         }
-        let mut line =
-            Zeroizing::new(format!("{FRONT}key={}", *Zeroizing::new(Base64Unpadded::encode_string(&*self.key))));
-        for (_, text) in &self.costs {
-            line.push(' ');
-            line.push_str(text);
-        }
-        Some(line)
+        let key = Zeroizing::new(Base64Unpadded::encode_string(&*self.key));
+        let words = self.costs.iter().flat_map(|(_, text)| [" ", text]);
+        let parts: Vec<&str> = [FRONT, "key=", key.as_str()].into_iter().chain(words).collect();
+        // At once: what grows leaves the key behind.
+        Some(Zeroizing::new(parts.concat()))
     }
 
     /// `HMAC-SHA256(key, length of text || text || user)`

@@ -31,7 +31,7 @@ impl Account {
         }
         let mut account = Self::read(name, words.map(|word| word.split_once('=').ok_or(LineError::Field)))?;
         if !Rest::is_all(line, format_args!("{account}")) {
-            account.line = Some(line.into());
+            account.line = Some(Zeroizing::new(line.into()));
         }
         Ok(account)
     }

@@ -1,12 +1,11 @@
 //! One-time codes of an authenticator: TOTP (RFC 6238), 6 digits of HMAC-SHA-1 every 30 seconds, as all of them show.
 
-use super::account::{Account, front};
+use super::account::{Account, front, random};
 use super::{AccountError, StoreError};
 use crate::crypto::SecretString;
 use crate::terms::error::Reason;
 use crate::time::{TimeOfDay, UnixTime};
 use core::fmt;
-use rand::TryRng;
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
 use std::fmt::Write;
@@ -59,9 +58,7 @@ impl TotpSecret {
     /// # Errors
     /// [`AccountError::Hashing`] where the system gives no randomness.
     pub fn generate() -> Result<Self, AccountError> {
-        let mut bytes = Zeroizing::new([0; 20]);
-        rand::rngs::SysRng.try_fill_bytes(bytes.as_mut_slice()).map_err(|_| AccountError::Hashing)?;
-        Ok(Self(Secret::from(bytes.as_slice())))
+        random::<20, _>(|bytes| Self(Secret::from(bytes.as_slice())))
     }
 
     /// From base32 without padding (RFC 4648, section 6), of 16 to 64 bytes; `None` for anything else.

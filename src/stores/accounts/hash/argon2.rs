@@ -7,6 +7,7 @@ use argon2::password_hash::phc::{Output, PasswordHash};
 use argon2::{ARGON2D_IDENT, ARGON2I_IDENT, ARGON2ID_IDENT, Algorithm, Argon2, Params, Version};
 use base64ct::{Base64Unpadded, Encoding};
 use subtle::ConstantTimeEq;
+use zeroize::Zeroizing;
 
 /// Most memory of a stored hash, in KiB: 1 GiB, half of what RFC 9106 (section 4) recommends first, and too much for a
 /// server of many logins already. One line with more would take the server down, and any unknown name may imitate it.
@@ -124,10 +125,9 @@ pub(super) fn is_affordable(memory: u32, passes: u32, lanes: u32) -> bool {
 pub(super) fn verify(text: &str, password: &[u8]) -> Option<bool> {
     let Stored { hash, algorithm, version, params } = Stored::read(text).ok()?;
     let (salt, stored) = (hash.salt.as_ref()?, hash.hash.as_ref()?);
-    let mut room = [0; Output::MAX_LENGTH];
-    let computed = room.get_mut(..stored.len())?;
+    let mut computed = Zeroizing::new(vec![0; stored.len()]);
     let mut memory = Memory::take(params.block_count())?;
     let argon2 = Argon2::new(algorithm, version, params);
-    argon2.hash_password_into_with_memory(password, salt.as_ref(), computed, memory.blocks()).ok()?;
-    Some(stored.as_bytes().ct_eq(computed).into())
+    argon2.hash_password_into_with_memory(password, salt.as_ref(), &mut computed, memory.blocks()).ok()?;
+    Some(stored.as_bytes().ct_eq(&computed).into())
 }

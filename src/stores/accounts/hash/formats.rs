@@ -10,6 +10,7 @@ use super::MIN_OUTPUT;
 use crate::stores::accounts::LineError;
 use base64ct::{Base64, Base64ShaCrypt, Base64Unpadded, Encoding};
 use subtle::ConstantTimeEq;
+use zeroize::Zeroizing;
 
 macro_rules! formats {
     ($($format:ident: $module:ident),*) => {
@@ -94,10 +95,9 @@ impl Stored {
     }
 
     fn is(&self, compute: impl FnOnce(&[u8], &mut [u8]) -> Option<()>) -> Option<bool> {
-        let mut room = [0; MAX_OUTPUT];
-        let computed = room.get_mut(..self.output.len())?;
-        compute(&self.salt, computed)?;
-        Some(self.output.ct_eq(computed).into())
+        let mut computed = Zeroizing::new(vec![0; self.output.len()]);
+        compute(&self.salt, &mut computed)?;
+        Some(self.output.ct_eq(&computed).into())
     }
 }
 
