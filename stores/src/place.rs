@@ -317,7 +317,7 @@ impl OpenError {
 #[allow(clippy::unwrap_used, clippy::arithmetic_side_effects)]
 mod tests {
     use super::*;
-    use crate::{circuit, database};
+    use crate::{bulk, circuit, database};
 
     #[tokio::test]
     async fn a_file_is_written_for_good_and_waited_for_and_readers_wait_for_no_writer() {
@@ -354,6 +354,9 @@ mod tests {
         assert_eq!((PATIENCE, BUSY), (seconds(3), Duration::from_millis(2500)));
         assert!(2 * PATIENCE < countersign::limits::HANDSHAKE_TIMEOUT);
         assert_eq!((circuit::EVERY, database::RETURN), (Duration::from_millis(500), seconds(12)));
+        assert_eq!(bulk::PATIENCE, seconds(30));
+        let store = include_str!("store.rs");
+        assert!(store.contains("[`SqlStore::add_all`], [`SqlStore::edit_all`] and a change of a role: thirty)"));
         // With its line breaks undone.
         let text = include_str!("../../docs/accounts.md").split_whitespace().collect::<Vec<_>>().join(" ");
         for sentence in [
@@ -363,6 +366,7 @@ mod tests {
             format!("one that hangs costs no other login its {} seconds", PATIENCE.as_secs()),
             "is given up twelve seconds after the question on it was".to_owned(),
             format!("writers wait for each other for up to {} seconds", BUSY.as_secs_f64()),
+            format!("It is given up after {}.", bulk::PATIENCE.as_secs()),
             format!("At most {CONNECTIONS} connections for each `SqlStore`, and at most {WRITERS} of them to write"),
         ] {
             assert!(text.contains(&sentence), "docs/accounts.md does not say: {sentence}");

@@ -416,7 +416,17 @@ fn key() -> Result<String, OpenError> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::{costs, key};
+    use super::{MIGRATION, PAUSE, TRIES, WAIT, costs, key};
+    use std::time::Duration;
+
+    #[test]
+    fn a_migration_waits_for_locks_as_is_documented_and_ends_in_ten_minutes() {
+        assert_eq!((MIGRATION, PAUSE, TRIES), (Duration::from_secs(600), Duration::from_secs(2), 5));
+        assert!(WAIT.ends_with("'2s'"));
+        let page = include_str!("../../docs/accounts.md");
+        assert!(page.contains("a migration waits two seconds at a time for locks that others have"));
+        assert!(page.contains("after five tries it changes nothing and says who has them"));
+    }
 
     #[test]
     fn each_bit_of_the_key_of_a_database_is_random() {
