@@ -112,7 +112,9 @@ fn key(server: &str, user: &str) -> String {
 fn entry(line: &str) -> Option<Entry> {
     let (key, hex) = line.rsplit_once(' ')?;
     let (_, _) = key.split_once(' ')?;
-    let bytes = Zeroizing::new(hex::decode(hex).ok()?);
+    // What is collected byte by byte grows, and leaves copies of the ticket behind.
+    let mut bytes = Zeroizing::new(vec![0; hex.len().div_ceil(2)]);
+    hex::decode_to_slice(hex, &mut bytes).ok()?;
     Some((key.to_owned(), Ticket::from_bytes(&bytes).ok()?))
 }
 

@@ -21,7 +21,7 @@ use std::io::{Read, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::process::{Child, Command};
 use std::sync::mpsc::{Receiver, channel};
-use support::{House, PATIENCE, until};
+use support::{Freed, House, PATIENCE, until};
 
 /// A command on a terminal of its own.
 struct Terminal {
@@ -160,6 +160,29 @@ fn the_echo_is_back_whatever_ends_a_question() {
     assert_eq!(terminal.end(), None);
     assert!(terminal.echoes());
     assert_eq!(house.read("users.txt"), users);
+}
+
+#[test]
+fn what_is_typed_stays_in_no_memory_that_is_given_back() {
+    const SECRET: &str = "x-marked correct horse battery";
+    let house = House::new();
+    let Some(freed) = Freed::new(&house) else { return };
+    // A terminal has its environment of `env`.
+    let with = freed.environment(&[&SECRET.as_bytes()[..8]]).map(|(name, value)| format!("{name}={value}"));
+    let with: Vec<&str> = ["env"].into_iter().chain(with.iter().map(String::as_str)).collect();
+    let (users, identity) = (house.path("users.txt"), house.path("identity.pem"));
+    for (args, prompt) in [
+        (&["user", "add", "bob", "--users", &users][..], PROMPT),
+        (&["keygen", "--identity", "--encrypt", "--out", &identity], "Passphrase for "),
+    ] {
+        let mut terminal = Terminal::of(&house, &[&with[..], &[env!("CARGO_BIN_EXE_countersign")], args].concat());
+        for prompt in [prompt, "The same again: "] {
+            terminal.wait_for(prompt);
+            terminal.type_in(&format!("{SECRET}\n"));
+        }
+        assert_eq!(terminal.end(), Some(0), "{args:?}");
+        assert_eq!(freed.told(), "", "{args:?}");
+    }
 }
 
 #[test]

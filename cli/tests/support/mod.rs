@@ -88,6 +88,62 @@ pub fn finish(command: &mut Command, stdin: impl AsRef<[u8]>) -> Said {
     child.wait_with_output().unwrap().into()
 }
 
+/// A look at what the command frees, by a library that is put in front of the C library (`support/freed.c`): its own blocks and those of all that is in it.
+pub struct Freed {
+    library: String,
+    told: String,
+}
+
+impl Freed {
+    /// None where there is no C compiler, or another C library than glibc.
+    pub fn new(house: &House) -> Option<Self> {
+        if cfg!(not(target_env = "gnu")) {
+            left_out("glibc", "this is another C library");
+            return None;
+        }
+        let (library, told) = (house.path("freed.so"), house.path("freed"));
+        let source = house.write("freed.c", include_bytes!("freed.c"), 0o644);
+        let built = Command::new("cc").args(["-shared", "-fPIC", "-O2", "-o", &library, &source]).status();
+        if !built.is_ok_and(|built| built.success()) {
+            left_out("cc", "there is no C compiler here");
+            return None;
+        }
+        Some(Self { library, told })
+    }
+
+    /// The environment of a command of which blocks with these are told.
+    pub fn environment(&self, marks: &[&[u8]]) -> [(&'static str, String); 3] {
+        let marks: Vec<String> = marks.iter().map(hex::encode).collect();
+        [("LD_PRELOAD", self.library.clone()), ("FREED", self.told.clone()), ("MARKS", marks.join(","))]
+    }
+
+    /// What was told since it was last asked: a line for each block.
+    pub fn told(&self) -> String {
+        let told = fs::read_to_string(&self.told).unwrap_or_default();
+        let _ = fs::remove_file(&self.told);
+        told
+    }
+
+    /// That a command, which succeeds with this input, frees none of these. The input comes in two pieces, of which the first is read alone: what is read
+    /// into room that grows is left behind.
+    #[cfg(target_os = "linux")]
+    #[track_caller]
+    pub fn holds_none(&self, marks: &[&[u8]], args: &[&str], stdin: &str) -> Said {
+        let mut command = command(args);
+        let home = Path::new(&self.told).with_file_name("state");
+        let mut child = command.env("XDG_STATE_HOME", home).envs(self.environment(marks)).spawn().unwrap();
+        let mut pipe = child.stdin.take().unwrap();
+        let (first, rest) = stdin.split_at(stdin.len() / 2);
+        pipe.write_all(first.as_bytes()).unwrap();
+        until("it has read that", || rustix::io::ioctl_fionread(&pipe).unwrap() == 0);
+        pipe.write_all(rest.as_bytes()).unwrap();
+        drop(pipe);
+        let said = Said::from(child.wait_with_output().unwrap()).ok();
+        assert_eq!(self.told(), "", "{args:?}");
+        said
+    }
+}
+
 /// A command over a file system that is odd or broken, by a library that is put in front of the C library: what `fails` names does
 /// (`support/fail.c`), the sync of a folder with this error. Which files it syncs is written to `synced`. None where there is no C compiler.
 pub fn over_failing(house: &House, fails: &str, errno: &str, args: &[&str]) -> Option<Command> {
