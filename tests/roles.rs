@@ -177,6 +177,8 @@ fn broken_roles_are_named_and_lock_out_those_who_have_them() {
     assert_eq!(accounts.add_role_permission("clerk", "q").map_err(|error| error.code()), Err("too-many"));
     assert_eq!(accounts.role("other").unwrap().permissions().count(), 0);
     assert_eq!(accounts.add_role("cl erk", ["x"]), Err(AccountError::BadRole));
+    assert_eq!(accounts.add_role(&"r".repeat(65), ["x"]), Err(AccountError::BadRole));
+    accounts.add_role(&"r".repeat(64), ["x"]).unwrap();
     assert_eq!(accounts.add_role("clerk", ["x"]), Err(AccountError::RoleExists("clerk".to_owned())));
     // No user looks like a role.
     assert_eq!(Account::new("@clerk", ["x"]).map(drop), Err(AccountError::BadName));

@@ -236,6 +236,14 @@ mod tests {
     }
 
     #[test]
+    fn whoever_takes_no_verdict_is_waited_for_as_long_as_is_documented() {
+        let sentence =
+            format!("a client that takes no verdict or refusal is cut off after {} s", VERDICT_TIMEOUT.as_secs());
+        assert!(include_str!("../../SECURITY.md").contains(&sentence), "SECURITY.md does not say: {sentence}");
+        assert_eq!(VERDICT_TIMEOUT, Duration::from_secs(5));
+    }
+
+    #[test]
     fn a_peer_that_talks_instead_of_hanging_up_takes_turns_with_others() {
         let mut link = Talkative(0);
         let mut hanging_up = pin!(hang_up(&mut link));
