@@ -13,7 +13,8 @@ use countersign::files::FileError;
 use std::any::TypeId;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
-use std::fs;
+use std::fs::File;
+use std::io::Read;
 use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -268,10 +269,14 @@ fn excludes(command: &Command, one: &Arg, other: &Arg) -> bool {
 /// Reads a file, and says all that is wrong with it at once.
 fn read(file: &Path, command: &Command) -> Result<Vec<Added>, Failure> {
     let io = |source: std::io::Error| Failure::file(&FileError::Io { path: file.to_owned(), source });
-    if fs::metadata(file).map_err(io)?.len() > MAX_FILE {
+    let mut bytes = Vec::new();
+    // Of a device, which has no length, no more than of a file.
+    let read = File::open(file).and_then(|file| file.take(MAX_FILE.saturating_add(1)).read_to_end(&mut bytes));
+    if u64::try_from(read.map_err(io)?).is_ok_and(|len| len > MAX_FILE) {
         return Err(Failure::usage(format_args!("{}: a configuration has at most {MAX_FILE} bytes", file.display())));
     }
-    let text = fs::read_to_string(file).map_err(io)?;
+    let no_text = |_| Failure::new(format_args!("{}: it is not UTF-8", file.display()));
+    let text = String::from_utf8(bytes).map_err(no_text)?;
     let say = |(line, column): (usize, usize), what: &str| format!("{}:{line}:{column}: {what}", file.display());
     let document = Document::parse(&text).map_err(|error| {
         let at = place(&text, error.span());
