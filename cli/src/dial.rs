@@ -65,6 +65,19 @@ mod tests {
     use std::cell::RefCell;
     use std::future::pending;
 
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn what_is_written_leaves_at_once_and_a_peer_that_is_gone_is_noticed_in_two_minutes() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let stream = connect(&[address], end(Duration::from_secs(60))).await.unwrap();
+        assert!(stream.nodelay().unwrap());
+        let socket = SockRef::from(&stream);
+        let times = (socket.tcp_keepalive_time().unwrap(), socket.tcp_keepalive_interval().unwrap());
+        assert!(socket.keepalive().unwrap());
+        assert_eq!(times, (Duration::from_secs(60), Duration::from_secs(15)));
+    }
+
     /// What comes of trying ports in this order: at 1 nothing answers, 2 refuses, others are connected to. And what was tried.
     async fn try_ports(ports: &[u16]) -> (io::Result<u16>, Vec<u16>) {
         let addresses: Vec<SocketAddr> = ports.iter().map(|&port| ([192, 0, 2, 1], port).into()).collect();

@@ -192,4 +192,67 @@ mod tests {
         }
         assert!(found >= 75, "{found}");
     }
+
+    /// All that is so where nobody says otherwise. A change here is one that users are told of.
+    const DEFAULTS: &str = "\
+keygen --bits 3072
+key rotate --retire-for 30days
+manifest sign --days 90
+cert self-signed --days 365
+user add --stretch-parameters m=65536,t=3,p=4
+user passwd --stretch-parameters m=65536,t=3,p=4
+user totp --issuer countersign
+serve --ldap-filter (uid={user})
+serve --ldap-group-filter (member={dn})
+serve --ldap-timeout 3s
+serve --log-format logfmt
+serve --handshake-timeout 10s
+serve --refusal-floor 250ms
+serve --ticket-lifetime 1h
+serve --drain 0s
+serve --recheck 30s
+serve --recheck-grace 10m
+serve --max-handshakes 1024
+serve --max-wait 1s
+serve --hardest-puzzle 16
+serve --max-sessions 512
+serve --failures-per-address 8
+serve --failures-per-user 10
+serve --failures-per-minute 60
+serve --penalty-wait 15s
+serve --penalty-longest 10m
+serve --user-penalty-wait 2s
+serve --user-penalty-longest 5m
+serve --penalty-blocks 24,48
+serve --redis-down open
+serve --redis-timeout 250ms
+login --timeout 10s
+connect --timeout 10s
+connect --max-connections 32
+bench --bits 2048,3072,4096
+bench --argon2 m=19456,t=2,p=1
+bench --resumed 0.9
+bench --within 500ms
+";
+
+    /// Each flag of a command and of those under it that has a value without being given.
+    fn defaults(command: &clap::Command, name: &str, found: &mut Vec<String>) {
+        for arg in command.get_arguments().filter(|arg| arg.get_action().takes_values()) {
+            let values: Vec<_> = arg.get_default_values().iter().map(|value| value.to_string_lossy()).collect();
+            if !values.is_empty() {
+                let flag = arg.get_long().unwrap_or_else(|| arg.get_id().as_str());
+                found.push(format!("{name}--{flag} {}", values.join(",")));
+            }
+        }
+        for below in command.get_subcommands() {
+            defaults(below, &format!("{name}{} ", below.get_name()), found);
+        }
+    }
+
+    #[test]
+    fn what_is_not_said_on_the_command_line_is_as_in_the_table() {
+        let mut found = Vec::new();
+        defaults(&Cli::command(), "", &mut found);
+        assert_eq!(found, DEFAULTS.lines().collect::<Vec<_>>());
+    }
 }

@@ -3,17 +3,18 @@
 use countersign::Stream;
 use std::future::{Future, pending};
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, watch};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 /// How long an end that has said goodbye waits for the other's.
 pub(crate) const GOODBYE_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// How long what a program has left in its pipe may take to reach the client.
-const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
+pub(crate) const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What one read takes: a record.
 const CHUNK: usize = 16 * 1024;
@@ -84,9 +85,11 @@ where
     let Far { reader: far_reader, writer: far_writer, gone } = far;
     let (tell, told) = watch::channel(false);
     let (is_gone, is_said) = (Stop::new(told), Notify::new());
+    // Something of one end's has been read, and not been taken by the other yet.
+    let (is_held_there, is_held) = (AtomicBool::default(), AtomicBool::default());
     let there = async {
         let copied = tokio::select! {
-            copied = copy(&mut near_reader, far_writer) => copied,
+            copied = copy(&mut near_reader, far_writer, &is_held_there) => copied,
             () = is_gone.stopped() => Err(Fault::Writing(io::ErrorKind::BrokenPipe.into())),
         };
         match copied {
@@ -103,10 +106,10 @@ where
     };
     let back = async {
         let copied = tokio::select! {
-            copied = copy(far_reader, &mut near_writer) => copied,
+            copied = copy(far_reader, &mut near_writer, &is_held) => copied,
             () = async { stop.stopped().await; sleep(GOODBYE_TIMEOUT).await } => return Err(Broken::Stopping),
             () = async { is_gone.stopped().await; sleep(DRAIN_TIMEOUT).await } => {
-                near_writer.shutdown().await.map_err(Fault::Writing)
+                let_go(&mut near_writer, is_held.load(Relaxed)).await.map_err(Fault::Writing)
             }
         };
         is_said.notify_one();
@@ -131,17 +134,34 @@ enum Fault {
     Writing(io::Error),
 }
 
-/// Copies whatever comes until its end, and passes that on.
-async fn copy(from: &mut (impl AsyncRead + Unpin), to: &mut (impl AsyncWrite + Unpin)) -> Result<(), Fault> {
+/// Ends what is said to a client whose program has ended a while ago. A part of what that has left is not to pass for all of it, so where something
+/// is held that was not taken, it is cut; and who takes nothing takes no close, either.
+async fn let_go(client: &mut (impl AsyncWrite + Unpin), is_held: bool) -> io::Result<()> {
+    let what = "the client did not take in time what the program has left";
+    let late = || Err(io::Error::new(io::ErrorKind::TimedOut, what));
+    if is_held {
+        return late();
+    }
+    timeout(GOODBYE_TIMEOUT, client.shutdown()).await.unwrap_or_else(|_| late())
+}
+
+/// Copies whatever comes until its end, and passes that on; says whether it holds something meanwhile.
+async fn copy(
+    from: &mut (impl AsyncRead + Unpin),
+    to: &mut (impl AsyncWrite + Unpin),
+    is_held: &AtomicBool,
+) -> Result<(), Fault> {
     let mut buffer = vec![0; CHUNK];
     loop {
         let count = from.read(&mut buffer).await.map_err(Fault::Reading)?;
         let bytes = buffer.get(..count).unwrap_or_default();
+        is_held.store(true, Relaxed);
         if bytes.is_empty() {
             return to.shutdown().await.map_err(Fault::Writing);
         }
         to.write_all(bytes).await.map_err(Fault::Writing)?;
         to.flush().await.map_err(Fault::Writing)?;
+        is_held.store(false, Relaxed);
     }
 }
 
@@ -152,4 +172,28 @@ async fn discard(from: &mut (impl AsyncRead + Unpin)) -> io::Result<()> {
         tokio::task::yield_now().await;
     }
     Ok(())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use tokio::io::{BufWriter, duplex};
+
+    #[tokio::test]
+    async fn a_part_of_what_a_program_has_left_passes_for_no_end_and_nobody_is_waited_for_to_take_one() {
+        let late = |ended: io::Result<()>| assert_eq!(ended.unwrap_err().kind(), io::ErrorKind::TimedOut);
+        let (mut near, mut far) = duplex(16);
+        late(let_go(&mut near, true).await);
+        near.write_all(b"x").await.unwrap();
+        let_go(&mut near, false).await.unwrap();
+        let mut heard = Vec::new();
+        far.read_to_end(&mut heard).await.unwrap();
+        assert_eq!(heard, b"x");
+
+        let (near, _far) = duplex(16);
+        let mut near = BufWriter::new(near);
+        near.write_all(&[0; 17]).await.unwrap();
+        late(timeout(Duration::from_secs(60), let_go(&mut near, false)).await.unwrap());
+    }
 }

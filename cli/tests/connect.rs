@@ -317,6 +317,7 @@ fn what_is_open_when_it_ends_goes_on_to_its_end() {
     is_reset(tunnel.connect());
     tunnel.wait_for("is not trusted");
     tunnel.wait_for("1 connection still open");
+    assert!(TcpStream::connect(&tunnel.address).is_err(), "nobody listens any more");
     goes_through(stream, b"more");
     assert_eq!(status(&mut tunnel.child), 3);
 }

@@ -6,7 +6,7 @@ mod support;
 
 use countersign::Stream;
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::process::Command;
 use support::{House, Server, connect, until};
@@ -96,6 +96,24 @@ fn a_program_that_ends_ends_the_session_and_what_it_left_running() {
     server.wait_for(&["event=session-ended", "code=program-ended", "signal: 15"]);
     until("nothing of the group is left", || group(&id).is_empty());
     assert_eq!(children(&server), "");
+}
+
+#[test]
+fn what_a_program_leaves_keeps_no_session_and_is_not_cut_without_a_word() {
+    let house = House::new();
+    // More than the system takes for a client that reads nothing.
+    let mut flood = house.serve(&["--exec", "timeout 3 cat /dev/zero"]);
+    let mut deaf = house.session(connect(&flood.address));
+    // Out of reach, and with the program's output open.
+    let mut quiet = house.serve(&["--exec", "setsid sh -c 'echo $$; exec sleep 1000' &"]);
+    let mut patient = house.session(connect(&quiet.address));
+    let left = first_line(&mut patient);
+    assert_eq!(patient.read(&mut [0; 1]).unwrap(), 0, "nothing is missing");
+    quiet.wait_for(&["event=session-ended", "code=program-ended"]);
+    assert!(Command::new("kill").arg(left).status().unwrap().success());
+    flood.wait_for(&["event=session-ended", "code=io", "did not take in time what the program has left"]);
+    let cut = std::io::copy(&mut deaf, &mut std::io::sink());
+    assert_eq!(cut.unwrap_err().kind(), ErrorKind::UnexpectedEof);
 }
 
 #[test]

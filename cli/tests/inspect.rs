@@ -218,6 +218,16 @@ fn broken_streams_say_where_and_why_after_what_could_be_read() {
 }
 
 #[test]
+fn what_is_far_more_than_a_login_is_not_looked_at() {
+    let house = House::empty();
+    for (len, says) in [(64 << 20, "offset 0: "), ((64 << 20) + 1, "more than 64 MiB")] {
+        let file = house.path("stream.bin");
+        std::fs::File::create(&file).unwrap().set_len(len).unwrap();
+        run(&["inspect", &file], "").fails(1, &[says]);
+    }
+}
+
+#[test]
 fn every_cut_and_every_flipped_byte_is_survived() {
     let house = House::new();
     let (from_client, _) = capture(&house);

@@ -136,6 +136,39 @@ fn a_key_that_cannot_be_written_for_good_is_taken_away_again() {
     }
 }
 
+/// The public half is there by then; of it the file is synced, and the folder.
+#[test]
+fn of_a_pair_whose_private_half_cannot_be_written_nothing_is_kept_or_what_there_is_now_is_said() {
+    let house = House::empty();
+    let out = house.path("new.pem");
+    let args = ["keygen", "--bits", "2048", "--out", &out];
+    let Some(mut command) = support::over_failing(&house, "third", "EIO", &args) else { return };
+    support::finish(&mut command, "").fails(1, &["new.pem: ", "neither file was kept"]);
+    for file in ["new.pem", "new.pub.pem"] {
+        assert!(!std::fs::exists(house.path(file)).unwrap(), "{file}");
+    }
+
+    let old = run(&args, "").ok().out;
+    let (private, public) = (house.read("new.pem"), house.read("new.pub.pem"));
+    let force = [&args[..], &["--force"]].concat();
+    let failing = |fails: &str| support::finish(&mut support::over_failing(&house, fails, "EIO", &force).unwrap(), "");
+    failing("filesync").fails(1, &["both files are as they were"]);
+    assert_eq!((house.read("new.pem"), house.read("new.pub.pem")), (private.clone(), public));
+    let said = failing("third").fails(1, &["new.pub.pem has the new fingerprint ", "new.pem is still the old key"]);
+    assert_eq!(house.read("new.pem"), private);
+    let new = run(&["key", "show", &house.path("new.pub.pem")], "").ok().out;
+    let new = new.lines().last().unwrap().strip_prefix("fingerprint: ").unwrap();
+    assert!(new != old.trim() && said.err.contains(&format!("the new fingerprint {new} already")), "{said:?}");
+    // What it says helps.
+    let command = said.err.split_once("public half back with: ").unwrap().1.trim();
+    if Command::new("openssl").arg("version").output().is_err() {
+        return support::left_out("openssl", "there is no openssl here");
+    }
+    assert!(Command::new("sh").args(["-c", command]).status().unwrap().success(), "{command}");
+    let shown = run(&["key", "show", &house.path("new.pub.pem")], "").ok().out;
+    assert!(shown.contains(old.trim()), "{shown}");
+}
+
 #[test]
 fn keygen_that_cannot_replace_one_file_leaves_the_other_alone() {
     for (folder, file) in [("server.pem", "server.pub.pem"), ("server.pub.pem", "server.pem")] {

@@ -44,9 +44,15 @@ fn the_first_key_is_taken_where_that_is_asked_for_and_no_other_after_it() {
     assert!(house.read(KNOWN).starts_with(&format!("{address} accepted=first-use ")), "{}", house.read(KNOWN));
     assert!(login(&server, &house, &accept).ok().err.contains(", server proved itself\n"));
     // A password goes there only if that is said, or once somebody has compared the fingerprint.
-    login(&server, &house, &["--no-resume"]).fails(3, &["first use", "nothing secret was sent", "known-hosts confirm"]);
+    let confirm = format!("run: countersign known-hosts confirm {address} SHA256:...\n");
+    login(&server, &house, &["--no-resume"]).fails(3, &["first use", "nothing secret was sent", &confirm]);
     known(&house, &["confirm", &address, &house.pin()]).ok();
     login(&server, &house, &["--no-resume"]).ok();
+    // A token does, too.
+    fs::remove_file(house.path(KNOWN)).unwrap();
+    let token = house.token("alice");
+    server.login_keeping(&house, &["--token-stdin"], &accept, &token).ok();
+    server.login_keeping(&house, &["--token-stdin"], &[], &token).fails(3, &["first use", &confirm]);
     let kept = house.read(KNOWN);
     server.stop("-TERM");
 
@@ -75,6 +81,14 @@ fn servers_behind_one_address_have_names_of_their_own() {
     let kept = house.read(KNOWN);
     let names: Vec<&str> = kept.lines().map(|line| line.split(' ').next().unwrap()).collect();
     assert_eq!(names, [server.address.clone(), format!("{}/one.example", server.address)]);
+    // What is said to do is about that server, and that file.
+    let file = house.path(KNOWN);
+    let confirm = format!(
+        "run: countersign known-hosts confirm {}/One.example SHA256:... --known-hosts {file}\n",
+        server.address
+    );
+    login(&server, &house, &["--server-name", "One.example", "--known-hosts", &file, "--no-resume"])
+        .fails(3, &[&confirm]);
     let said = login(&server, &house, &["--server-name", "a,b"]);
     said.fails(2, &["can't have this server", "--pin"]);
 }
@@ -137,6 +151,26 @@ fn the_file_is_looked_after_by_commands() {
     assert!(known(&house, &["list", "[2001:db8::1]:4500"]).ok().out.contains(&pin));
     known(&house, &["add", "a:1", &house.path("missing.pem")]).fails(2, &["missing.pem"]);
     known(&house, &["confirm", "a:1", "SHA256:short"]).fails(2, &["not a fingerprint"]);
+}
+
+#[test]
+fn what_is_known_of_a_key_is_listed_for_people_and_for_scripts() {
+    let house = House::new();
+    fs::create_dir_all(house.path("state/countersign")).unwrap();
+    let (since, until, floor) = ("2026-01-02T03:04:05Z", "2096-02-03T04:05:06Z", "rsa+x25519mlkem768");
+    let public = house.read("server.pub.pem");
+    let key: String = public.lines().filter(|line| !line.starts_with('-')).collect();
+    let line = format!("db.example:4500 accepted=certificate since={since} until={until} floor={floor} key={key}\n");
+    house.write(KNOWN, line.as_bytes(), 0o600);
+    let listed = known(&house, &["list"]).ok().out;
+    let row: Vec<&str> = listed.lines().nth(1).unwrap().split_whitespace().collect();
+    assert_eq!(row, ["db.example:4500", &house.pin(), "certificate", since, until]);
+    let json = known(&house, &["list", "--json"]).ok().out;
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    let key = &json["keys"][0];
+    for (field, value) in [("accepted", "certificate"), ("since", since), ("until", until), ("floor", floor)] {
+        assert_eq!(key[field], value, "{field}");
+    }
 }
 
 /// A key that was stolen stays good where it is listed: whoever is given another is told so.

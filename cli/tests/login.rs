@@ -300,7 +300,15 @@ fn a_changed_users_file_is_noticed_and_its_broken_lines_logged() {
     server.login(&house, "nobody", "secret of bob", &[]).fails(8, &["can't decide this login now"]);
     house.write("users.txt", text.as_bytes(), 0o600);
     server.login(&house, "bob", "secret of bob", &[]).ok();
+    // Where there are many of them, not each has a line of the log.
+    server.wait_for(&["event=users-reloaded", "broken_lines=1"]);
+    house.write("users.txt", (text + &"carol\u{7} what=ever\n".repeat(149)).as_bytes(), 0o600);
+    server.login(&house, "bob", "secret of bob", &[]).ok();
+    server.wait_for(&["event=users-reloaded", "broken_lines=150"]);
+    let before = server.seen.len();
     server.stop("-TERM");
+    let is_broken = |line: &&String| line.contains("event=users-broken-line");
+    assert_eq!(server.seen[before..].iter().filter(is_broken).count(), 100);
     assert_eq!(server.seen.iter().filter(|line| line.contains("event=users-unreadable")).count(), 1);
 }
 

@@ -82,6 +82,13 @@ fn what_is_wrong_with_a_configuration_is_said_with_its_place_and_what_was_meant(
     run(&["check-config", &file], "").fails(2, &["short.toml", "--key"]);
     let file = house.write("binary.toml", b"\xff\xfe", 0o644);
     run(&["check-config", &file], "").fails(1, &["binary.toml"]);
+    // A device is read no further than a file, which has a mebibyte and no more.
+    let file = house.write("long.toml", &vec![b'#'; (1 << 20) + 1], 0o644);
+    for file in [&*file, "/dev/zero"] {
+        run(&["check-config", file], "").fails(2, &[file, "a configuration has at most 1048576 bytes"]);
+    }
+    let file = house.write("long.toml", &vec![b'#'; 1 << 20], 0o644);
+    run(&["check-config", &file], "").fails(2, &["long.toml", "--key"]);
 }
 
 /// What a command says that may wait for ever, or take all memory that there is.
@@ -364,6 +371,7 @@ fn every_line_is_an_object_of_json_and_none_has_a_secret_or_a_name_that_nobody_h
     assert!(lines.iter().all(|line| line["time"].as_str().is_some_and(|time| time.ends_with('Z'))));
     let started = of("started")[0];
     assert_eq!((&started["current"], &started["config"]), (&Value::from(house.pin()), &Value::from(file.as_str())));
+    assert_eq!(started["pid"], server.child.id());
     assert!(started["version"].as_str().unwrap().starts_with(env!("CARGO_PKG_VERSION")) && started["accounts"] == 1);
     let accepted = of("login-accepted")[0];
     for (name, value) in [("user", "alice"), ("credential", "password"), ("permissions", "read,write"), ("code", "ok")]

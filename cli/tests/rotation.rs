@@ -99,9 +99,13 @@ fn a_folder_of_keys_is_made_listed_and_rotated() {
     assert!(said.out.contains(&after[1][1]) && said.err.contains("kill -HUP"), "{said:?}");
     assert!(house.read("keys/keys.toml").contains("# of rack 7\n"), "{}", house.read("keys/keys.toml"));
     assert_eq!(house.mode("keys/keys.toml"), 0o640);
-    // Once more: two are retired.
+    // Once more: two are retired, this one for a month.
     rotate(&house, &[]).ok();
-    assert_eq!(list(&house).iter().filter(|line| line[0] == "retired").count(), 2);
+    let listed = list(&house);
+    let retired: Vec<&String> =
+        listed.iter().filter(|line| line[0] == "retired").flat_map(|line| line.last()).collect();
+    let month = date(now + 30 * DAY - 60)..=date(now + 30 * DAY + 600);
+    assert!(retired.len() == 2 && retired.iter().filter(|until| month.contains(**until)).count() == 1, "{retired:?}");
     // One that is over goes with the next rotation, which says so.
     let text = house.read("keys/keys.toml");
     assert!(text.contains(until), "{text}");
@@ -381,7 +385,9 @@ fn manifests_are_signed_numbered_and_shown() {
     run(&["manifest", "show", &file, "--identity-pin", &ours], "").ok();
     run(&["manifest", "show", &file, "--identity-pin", &identity], "").fails(1, &["manifest.pem", &identity, &ours]);
     // Its number counts on, and nothing else does.
-    assert!(sign(&house, &[]).ok().out.contains("number:    2"));
+    let said = sign(&house, &[]).ok().out;
+    assert!(said.contains("number:    2"), "{said}");
+    as_by_default(&said, now, 2);
     assert!(sign(&house, &["--sequence", "7"]).ok().out.contains("number:    7"));
     sign(&house, &["--sequence", "7"]).fails(2, &["--sequence 7", "has the number 7"]);
     sign(&house, &["--sequence", "0"]).fails(2, &["--sequence"]);
@@ -397,6 +403,7 @@ fn manifests_are_signed_numbered_and_shown() {
         run(&["manifest", "sign", "--identity", &house.path("identity.pem"), "--key", key, "--out", &out], "")
     };
     let server = house.path("server.pub.pem");
+    as_by_default(&of(&server).ok().out, now, 1);
     let said = of(&format!("{server},from=2026-01-01,until=2099-01-31,floor=x25519mlkem768"));
     let said = said.ok().out;
     assert!(
@@ -421,6 +428,26 @@ fn manifests_are_signed_numbered_and_shown() {
     changed[at] = if changed[at] == b'A' { b'B' } else { b'A' };
     let changed = house.write("changed.pem", &changed, 0o644);
     run(&["manifest", "show", &changed], "").fails(1, &["changed.pem"]);
+    // Nobody looks for one behind a mebibyte of something else.
+    let behind = |len: usize| ["a line\n".repeat(len / 7 + 1), house.read("keys/manifest.pem")].concat();
+    run(&["manifest", "show", &house.write("near.pem", behind(1000).as_bytes(), 0o644)], "").ok();
+    run(&["manifest", "show", &house.write("far.pem", behind(1 << 20).as_bytes(), 0o644)], "").fails(1, &["far.pem"]);
+}
+
+/// All that is said of so many keys that somebody signs for who says nothing of them: clients' clocks may be a day slow, and no client takes a
+/// key exchange that whoever steals the key later can open.
+#[track_caller]
+fn as_by_default(said: &str, now: u64, keys: usize) {
+    let around = |time: u64| date(time - 60)..=date(time + 600);
+    let lines: Vec<&str> = said.lines().filter(|line| line.starts_with("key: ")).collect();
+    assert_eq!(lines.len(), keys, "{said}");
+    for line in lines {
+        let (from, rest) = line.split_once(" from ").unwrap().1.split_once(" until ").unwrap();
+        let (until, floor) = rest.split_once(", ").unwrap();
+        assert!(around(now - DAY).contains(&from.to_owned()), "{line}");
+        assert!(around(now + 90 * DAY).contains(&until.to_owned()), "{line}");
+        assert_eq!(floor, "rsa+x25519 or stronger");
+    }
 }
 
 #[test]
@@ -461,8 +488,16 @@ fn a_server_reads_its_keys_again_at_sighup_and_says_what_it_took() {
 
     rotate(&house, &[]).ok();
     let line = reload(&mut server);
-    for part in [format!("current={next}"), format!("retired={current}"), "manifest=1".to_owned()] {
-        assert!(line.contains(&part), "{part} in {line}");
+    let shown = run(&["manifest", "show", &house.path("keys/manifest.pem")], "").ok().out;
+    let expires = shown.lines().find_map(|line| line.strip_prefix("expires:")).unwrap().trim().to_owned();
+    let after_next = pin(&house, "next");
+    for part in [
+        format!(" current={next} "),
+        format!(" next={after_next} "),
+        format!(" retired={current} "),
+        format!(" manifest=1 manifest_expires={expires}"),
+    ] {
+        assert!(format!("{line} ").contains(&part), "{part} in {line}");
     }
     // The fingerprint of before was kept with its key; who has no more than the fingerprint sees the current key.
     login(&house, &server, &["--pin", &current]).ok();
@@ -726,8 +761,12 @@ fn login_by_identity_says_what_is_wrong() {
     let house = house();
     sign(&house, &[]).ok();
     let server = serve(&house, &[]);
+    run(&["keygen", "--identity", "--out", &house.path("other.pem")], "").ok();
+    let two = house.read("identity.pub.pem") + &house.read("other.pub.pem");
+    house.write("two.pub.pem", two.as_bytes(), 0o644);
     for (given, status, says) in [
         ("nowhere.pem", 2, "nowhere.pem"),
+        (&*house.path("two.pub.pem"), 2, "more than one key in this file"),
         (&*house.path("server.pub.pem"), 2, "Ed25519"),
         (&*house.path("keys/manifest.pem"), 2, "manifest.pem"),
         ("SHA256:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU", 3, "another server's, or an attack"),

@@ -545,16 +545,16 @@ fn a_second_factor_is_confirmed_and_then_asked_for_where_it_is_seen() {
     assert_eq!(terminal.end(), Some(0));
 }
 
-/// Has a PIN asked for beside a password.
+/// Has a PIN asked for beside a password, in words that would turn a line round, and lets whoever has it in under such a name.
 struct AsksForAPin;
 
 impl Verifier for AsksForAPin {
     fn verify(&self, _: &Attempt<'_>) -> Result<Grant, Reason> {
-        Ok(Grant::new("alice", ["read"]).unwrap())
+        Ok(Grant::new("al\u{202e}ice\u{200b}", ["read"]).unwrap())
     }
 
     fn further(&self, further: &Further<'_>) -> Result<Option<Prompt>, Reason> {
-        Ok((further.step() == 0).then(|| Prompt::new(Form::Hidden, "PIN of your card").unwrap()))
+        Ok((further.step() == 0).then(|| Prompt::new(Form::Hidden, "PIN of your \u{202e}card").unwrap()))
     }
 
     fn check_factor(&self, attempt: &FactorAttempt<'_>) -> Result<(), Reason> {
@@ -578,10 +578,10 @@ fn what_a_server_asks_for_hidden_is_not_shown() {
     let mut terminal = Terminal::run(&house, &login);
     terminal.wait_for("Password for alice: ");
     terminal.type_in("secret of alice\n");
-    terminal.wait_for("PIN of your card: ");
+    terminal.wait_for("PIN of your \\u{202e}card: ");
     assert!(!terminal.echoes());
     terminal.type_in("1234\n");
-    assert!(!terminal.before("logged in as alice").contains("1234"));
+    assert!(!terminal.before("logged in as al\\u{202e}ice\\u{200b} (read)").contains("1234"));
 }
 
 #[test]

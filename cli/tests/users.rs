@@ -62,6 +62,15 @@ fn broken_lines_and_comments_are_reported_and_kept() {
 }
 
 #[test]
+fn of_many_lines_that_can_t_be_read_some_are_named_and_the_others_counted() {
+    let house = House::empty();
+    house.write("users.txt", "bob nonsense\n".repeat(30).as_bytes(), 0o600);
+    let said =
+        user(&house, &["check"], "").fails(1, &["line 20: ", "10 lines more can't be read", "30 lines can't be read"]);
+    assert!(!said.err.contains("line 21: "), "{said:?}");
+}
+
+#[test]
 fn what_cannot_be_done_changes_nothing() {
     let house = House::new();
     let before = house.read("users.txt");

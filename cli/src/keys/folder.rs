@@ -604,3 +604,40 @@ pub(crate) fn add(path: &Path, key: &PrivateKey, model: Option<&Path>) -> Result
 fn short(id: KeyId) -> String {
     hex::encode(id.as_bytes().first_chunk::<6>().unwrap_or(&[0; 6]))
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::arithmetic_side_effects)]
+mod tests {
+    use super::*;
+    use crate::crypto;
+    use countersign::crypto::SigningKey;
+    use countersign::{KeyExchange, ManifestBody, ManifestKey};
+
+    #[test]
+    fn operators_are_told_of_a_manifest_from_and_until_the_second_in_which_clients_refuse_it() {
+        const NOW: u64 = 2_000_000_000;
+        let identity = SigningKey::generate(crypto::provider()).unwrap();
+        let id = KeyId::from_bytes([7; 32]);
+        let told = |issued: u64, expires: u64, from: u64, until: u64| {
+            let [issued, expires, not_before, not_after] = [issued, expires, from, until].map(UnixTime::from_secs);
+            let key = ManifestKey { id, not_before, not_after, floor: KeyExchange::X25519.into() };
+            let body = ManifestBody { sequence: 1, issued, expires, names: Vec::new(), keys: vec![key] };
+            let manifest = body.sign(&identity, crypto::provider()).unwrap();
+            let situation = Situation { before: None, names: None, now: UnixTime::from_secs(NOW) };
+            refused_by_clients(&manifest, id, situation)
+        };
+        for (issued, expires, from, until, says) in [
+            (NOW - 9, NOW + 1, NOW - 9, NOW + 1, None),
+            (NOW - 9, NOW, NOW - 9, NOW + 1, Some("expired on ")),
+            (NOW + 60, NOW + 999, NOW - 9, NOW + 1, None),
+            (NOW + 61, NOW + 999, NOW - 9, NOW + 1, Some("was issued on ")),
+            (NOW - 9, NOW + 999, NOW, NOW + 1, None),
+            (NOW - 9, NOW + 999, NOW + 1, NOW + 2, Some("has the current key ")),
+            (NOW - 9, NOW + 999, NOW - 9, NOW, Some("has the current key ")),
+        ] {
+            let told = told(issued, expires, from, until);
+            assert_eq!(told.len(), usize::from(says.is_some()), "{told:?}");
+            assert!(told.iter().zip(says).all(|(told, says)| told.starts_with(says)), "{told:?}");
+        }
+    }
+}

@@ -124,3 +124,16 @@ pub(super) fn tell(state: &State<'_>) {
     #[cfg(not(unix))]
     let _ = state;
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[cfg(unix)]
+    #[test]
+    fn a_restart_waits_for_no_connection_of_before() {
+        let listener = bind("127.0.0.1:0").unwrap();
+        assert!(socket2::SockRef::from(&listener).reuse_address().unwrap());
+    }
+}

@@ -187,7 +187,7 @@ const STRANGERS_PER_SECOND: u32 = 100;
 const QUEUE: usize = 1024;
 
 /// How long the end waits for what is still to be written.
-const FINISH_TIMEOUT: Duration = Duration::from_millis(500);
+pub(super) const FINISH_TIMEOUT: Duration = Duration::from_millis(500);
 
 impl Log {
     pub(crate) fn new(out: Box<dyn Write + Send>, format: Format) -> Result<Self, Failure> {

@@ -27,7 +27,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{interval, sleep, timeout};
 
 /// How long a server that was told to stop waits for its sessions' goodbyes, once it has told them.
-const STOP_TIMEOUT: Duration = Duration::from_millis(800);
+pub(super) const STOP_TIMEOUT: Duration = Duration::from_millis(800);
 
 /// How long to leave the system alone that could not give a connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);

@@ -92,3 +92,31 @@ impl Service {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::relay::{DRAIN_TIMEOUT, GOODBYE_TIMEOUT};
+    use crate::serve::log::FINISH_TIMEOUT;
+    use crate::serve::server::STOP_TIMEOUT;
+
+    #[test]
+    fn nobody_is_waited_for_longer_than_operators_are_told() {
+        let page = include_str!("../../../docs/operating.md").split_whitespace().collect::<Vec<_>>().join(" ");
+        let minutes = lines::IDLE_TIMEOUT.as_secs() / 60;
+        let sentences = [
+            format!("a service has {} seconds to take a connection", forward::CONNECT_TIMEOUT.as_secs()),
+            format!("a program that has ended, {} seconds to take what that has left", DRAIN_TIMEOUT.as_secs()),
+            format!("of the demo's service, {minutes} minutes for a line"),
+            format!(
+                "{} ms later they are cut, and after {} ms it",
+                GOODBYE_TIMEOUT.as_millis(),
+                STOP_TIMEOUT.as_millis()
+            ),
+            format!("whoever reads the log has {} ms for its last lines", FINISH_TIMEOUT.as_millis()),
+        ];
+        let missing: Vec<&String> = sentences.iter().filter(|sentence| !page.contains(*sentence)).collect();
+        assert!(missing.is_empty(), "{missing:#?}");
+        assert_eq!(lines::IDLE_TIMEOUT.as_secs() % 60, 0);
+    }
+}

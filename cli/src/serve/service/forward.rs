@@ -19,7 +19,7 @@ pub(crate) struct Forward {
 }
 
 /// How long connecting may take.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 impl Forward {
     pub(super) async fn run(&self, mut stream: Stream<TcpStream>, visit: &Visit, stop: &Stop) -> End {

@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 /// A client that says no line for this long, or takes no answer, is left.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(600);
+pub(super) const IDLE_TIMEOUT: Duration = Duration::from_secs(600);
 
 /// Answers each line with one line, until the client quits, leaves or breaks a rule.
 pub(super) async fn run(mut stream: Stream<TcpStream>, stop: &Stop) -> End {
