@@ -245,7 +245,8 @@ mod tests {
             client.read_exact(&mut heard).await.map(|_| heard)
         };
         // Somebody else has the pipe still open.
-        let (carried, heard) = tokio::join!(carry(&mut pipe, &mut near, async {}), slowly);
+        let carried = async move { carry(&mut pipe, &mut near, async {}).await };
+        let (carried, heard) = tokio::join!(carried, slowly);
         assert!(carried.is_ok() && heard.unwrap() == [7; 4 * CHUNK]);
         drop(program);
     }

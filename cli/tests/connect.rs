@@ -167,8 +167,8 @@ fn what_a_local_program_reads_after_all_is_over_is_whole_and_has_its_end() {
     let server = house.serve(&["--forward", &service(echo)]);
     let tunnel = Tunnel::of_alice(&house, &server.address, &["--max-connections", "1"]);
     let mut first = tunnel.connect();
-    // As much as the system keeps for whoever has not read it yet.
-    let data = noise(64 * 1024);
+    // More than arrives before it is read, and no more than the system keeps for that.
+    let data = noise(192 * 1024);
     first.write_all(&data).unwrap();
     first.shutdown(Shutdown::Write).unwrap();
     // The second is served once the first is over.

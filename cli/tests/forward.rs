@@ -248,8 +248,8 @@ fn what_a_service_takes_after_all_is_over_arrives_whole_and_with_its_end() {
     let mut server = house.serve(&["--forward", &target]);
     let mut session = house.session(connect(&server.address));
     assert_eq!(session.read(&mut [0; 1]).unwrap(), 0);
-    // As much as the system keeps for whoever has not read it yet.
-    let data = noise(64 * 1024);
+    // More than its system takes before it reads, and no more than this one's keeps for it.
+    let data = noise(192 * 1024);
     session.write_all(&data).unwrap();
     session.close().unwrap();
     server.wait_for(&["event=session-ended", "both ends closed"]);
