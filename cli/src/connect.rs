@@ -3,13 +3,12 @@
 mod pace;
 
 use crate::failure::{Failure, OF_CLIENTS, Status};
-use crate::relay::{Broken, Far, Stop, relay};
+use crate::relay::{Broken, Far, Stop, ended, relay, reset_unless_ended};
 use crate::remote::{Identity, Remote, block_on};
 use crate::{login, term};
 use clap::Args;
 use countersign::{Connector, Error, LoginError, MemoryTickets, PublicKey};
 use pace::{After, Attempt, No, Pace};
-use std::future::pending;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::num::NonZeroU16;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -26,7 +25,7 @@ Examples:
 
 Each connection is a login, and a session of its own; where that fails it says why, and the
 connection is reset. The end of one direction is carried on as its close, and a session that
-broke or was cut as a reset. Whoever can connect to the port has your rights at the server: by
+broke or was cut as a reset; so is the end of this command. Whoever can connect to the port has your rights at the server: by
 default it is open to this machine alone, and to everyone on it.
 
 A login takes the ticket of an earlier one, which costs the server neither an RSA operation nor a
@@ -202,12 +201,15 @@ impl Shared {
 
     /// Serves a local connection to its end.
     async fn attend(&self, mut local: TcpStream, peer: SocketAddr) {
-        if let Err(failure) = self.carry(&mut local).await {
-            if let Some(message) = failure.message() {
-                term::note(format_args!("countersign: connection from {peer}: {message}"));
+        // An end would tell it that it has got everything.
+        reset_unless_ended(&local);
+        match self.carry(&mut local).await {
+            Ok(()) => ended(&local),
+            Err(failure) => {
+                if let Some(message) = failure.message() {
+                    term::note(format_args!("countersign: connection from {peer}: {message}"));
+                }
             }
-            // An end would tell it that it has got everything.
-            let _ = local.set_zero_linger();
         }
     }
 
@@ -229,8 +231,7 @@ impl Shared {
         self.pace.succeeded();
         drop(turn);
         let (mut reader, mut writer) = local.split();
-        let far = Far { reader: &mut reader, writer: &mut writer, gone: pending() };
-        match relay(&mut session, far, &Stop::never()).await {
+        match relay(&mut session, Far::new(&mut reader, &mut writer), &Stop::never()).await {
             Ok(()) | Err(Broken::Stopping) => Ok(()),
             Err(Broken::Session(error)) => Err(Failure::session(&error)),
             Err(Broken::Far(error)) => Err(Failure::new(format_args!("it broke: {error}"))),

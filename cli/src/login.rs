@@ -30,7 +30,9 @@ server. Get it in a way that nobody can tamper with: whoever can swap it can rea
 
 With --pipe, the end of standard input closes your direction and leaves the other one open; the
 server's close closes standard output. It ends when both have, or, where standard input is a
-terminal, with the server's. What arrives is not escaped, not even for a terminal.
+terminal, with the server's. Where the server has closed and the session breaks before the end of
+standard input, the status is 4: it may have got that in part. What arrives is not escaped, not even
+for a terminal.
 
 The server's key is checked before a password is asked for. The server may give a ticket for the
 next login of the same user: no password is asked for then. One that --password-stdin gives is

@@ -103,7 +103,9 @@ the file. `check-config` says what is wrong with a file before a server finds ou
 output closes the session. Nothing else is passed on as an end: where a connection breaks or is
 cut, where the service can't be reached, or where this server stops and the session does not end
 in half a second, a TCP service gets a reset, a program SIGTERM, and the client a session that
-was cut. With --send-proxy the service gets a PROXY header of version 2 first, with the client's
+was cut; so it does where a program is ended by a signal, or can't be run (status 126 or 127). A
+server that is killed resets its services' connections, too, but its programs see the end of their
+input. With --send-proxy the service gets a PROXY header of version 2 first, with the client's
 address, the session's id (type 0x05), the user (0xE0) and the permissions, joined by commas
 (0xE1). A program finds them in COUNTERSIGN_PEER, COUNTERSIGN_SESSION, COUNTERSIGN_PRINCIPAL and
 COUNTERSIGN_PERMISSIONS; its errors go to this server's. When it ends, so does the session, and

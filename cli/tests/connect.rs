@@ -131,6 +131,53 @@ fn a_server_that_is_down_is_told_and_one_that_is_back_is_found() {
     is_reset(stream);
 }
 
+/// It is ended by a signal, always.
+#[test]
+fn local_programs_take_its_end_for_no_end_of_what_they_hear() {
+    let house = House::new();
+    let server = house.serve(&["--forward", &service(echo)]);
+    let end = |tunnel: &Tunnel, signal: &str| {
+        assert!(Command::new("kill").args([signal, &tunnel.child.id().to_string()]).status().unwrap().success());
+    };
+    for signal in ["-TERM", "-KILL"] {
+        let tunnel = Tunnel::of_alice(&house, &server.address, &[]);
+        let mut stream = tunnel.connect();
+        stream.write_all(b"x").unwrap();
+        stream.read_exact(&mut [0; 1]).unwrap();
+        end(&tunnel, signal);
+        is_reset(stream);
+    }
+    // Nor is it an answer to whoever waits for a login.
+    let (tell, told) = std::sync::mpsc::channel();
+    let tell = std::sync::Mutex::new(tell);
+    let silent = service(move |mut near| {
+        tell.lock().unwrap().send(()).unwrap();
+        let _ = std::io::copy(&mut near, &mut std::io::sink());
+    });
+    let tunnel = Tunnel::of_alice(&house, &silent, &[]);
+    let stream = tunnel.connect();
+    told.recv_timeout(support::PATIENCE).unwrap();
+    end(&tunnel, "-TERM");
+    is_reset(stream);
+}
+
+#[test]
+fn what_a_local_program_reads_after_all_is_over_is_whole_and_has_its_end() {
+    let house = House::new();
+    let server = house.serve(&["--forward", &service(echo)]);
+    let tunnel = Tunnel::of_alice(&house, &server.address, &["--max-connections", "1"]);
+    let mut first = tunnel.connect();
+    // More than arrives before it is read, and no more than the system keeps for that.
+    let data = noise(192 * 1024);
+    first.write_all(&data).unwrap();
+    first.shutdown(Shutdown::Write).unwrap();
+    // The second is served once the first is over.
+    goes_through(tunnel.connect(), b"second");
+    let mut heard = Vec::new();
+    first.read_to_end(&mut heard).unwrap();
+    assert!(heard == data, "{} bytes of {}", heard.len(), data.len());
+}
+
 #[test]
 fn a_password_that_is_refused_is_not_tried_again() {
     let house = House::new();

@@ -98,6 +98,49 @@ fn a_program_that_ends_ends_the_session_and_what_it_left_running() {
     assert_eq!(children(&server), "");
 }
 
+/// What it has said may be a part of what it had to say, and what it was sent is put away in part.
+#[test]
+fn a_program_that_does_not_end_by_itself_is_a_cut_and_no_end() {
+    let house = House::new();
+    let mut server = house.serve(&["--exec", "read how; echo part; eval \"$how\""]);
+    let no_program = house.path("server.pem");
+    for (how, status) in [
+        ("kill -9 $$", "signal: 9"),
+        ("kill -TERM $$", "signal: 15"),
+        // One that the shell waits for.
+        ("sh -c 'kill -9 $$'; exit $?", "exit status: 137"),
+        ("/nonexistent/program", "exit status: 127"),
+        (&no_program, "exit status: 126"),
+    ] {
+        let mut session = house.session(connect(&server.address));
+        session.write_all(format!("{how}\n").as_bytes()).unwrap();
+        let mut said = Vec::new();
+        let end = session.read_to_end(&mut said);
+        assert_eq!((&*said, end.unwrap_err().kind()), (&b"part\n"[..], ErrorKind::UnexpectedEof), "{how}");
+        server.wait_for(&["event=session-ended", "code=far-end-broken", status]);
+    }
+    for status in [1, 125, 128, 143, 193, 255] {
+        let mut session = house.session(connect(&server.address));
+        session.write_all(format!("exit {status}\n").as_bytes()).unwrap();
+        let mut said = Vec::new();
+        session.read_to_end(&mut said).unwrap();
+        assert_eq!(said, b"part\n");
+        server.wait_for(&["event=session-ended", "code=program-ended", &format!("exit status: {status}")]);
+    }
+}
+
+/// Its client would be told by nothing else: it has its end of what the program had to say.
+#[test]
+fn a_program_that_is_killed_after_it_has_closed_its_output_takes_its_client_s_direction_with_it() {
+    let house = House::new();
+    let mut server = house.serve(&["--exec", "exec >&-; read line; kill -9 $$"]);
+    let mut session = house.session(connect(&server.address));
+    assert_eq!(session.read(&mut [0; 1]).unwrap(), 0);
+    session.write_all(b"line\n").unwrap();
+    server.wait_for(&["event=session-ended", "code=far-end-broken", "signal: 9"]);
+    until("what is sent arrives nowhere", || session.write_all(b"more\n").and_then(|()| session.flush()).is_err());
+}
+
 #[test]
 fn what_a_program_leaves_keeps_no_session_and_is_not_cut_without_a_word() {
     let house = House::new();
@@ -133,7 +176,7 @@ fn a_client_that_leaves_takes_its_program_with_it() {
 #[test]
 fn a_server_that_stops_takes_its_programs_with_it() {
     let house = House::new();
-    for (trap, is_heard) in [("trap 'echo bye; exit' TERM", true), ("trap '' TERM", false)] {
+    for (trap, is_heard) in [("trap 'echo bye; exit' TERM", true), ("trap '' TERM", false), ("true", false)] {
         let script = format!("{trap}; echo $$; while true; do sleep 0.05; done");
         let mut server = house.serve(&["--exec", &script]);
         let mut session = house.session(connect(&server.address));
@@ -141,7 +184,7 @@ fn a_server_that_stops_takes_its_programs_with_it() {
         assert_eq!(server.stop("-TERM").0, 0);
         let mut rest = String::new();
         let read = BufReader::new(session).read_line(&mut rest);
-        // One that is killed was cut.
+        // One that is killed was cut, also by the signal that it might have heeded.
         assert_eq!((read.is_ok(), rest.as_str()), (is_heard, if is_heard { "bye\n" } else { "" }));
         until("nothing of the group is left", || group(&id).is_empty());
         assert!(

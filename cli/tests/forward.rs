@@ -199,3 +199,60 @@ fn a_server_that_stops_cuts_what_goes_on_and_passes_no_end_on() {
     assert!(server.seen.iter().any(|line| line.contains("event=session-ended") && line.contains("code=stopping")));
     assert!(server.seen.last().unwrap().contains("event=stopped accepted=1 "), "{:#?}", server.seen);
 }
+
+#[test]
+fn whichever_way_a_server_goes_its_services_take_that_for_no_end() {
+    let house = House::new();
+    for (closes_first, is_killed) in [(true, false), (false, true), (true, true)] {
+        let (sender, heard) = channel();
+        let sender = Mutex::new(sender);
+        let target = service(move |mut stream| {
+            stream.write_all(b"hello").unwrap();
+            if closes_first {
+                stream.shutdown(std::net::Shutdown::Write).unwrap();
+            }
+            hear(&mut stream, &sender.lock().unwrap());
+        });
+        let mut server = house.serve(&["--forward", &target]);
+        let mut session = house.session(connect(&server.address));
+        session.write_all(b"half a sen").unwrap();
+        session.read_exact(&mut [0; 5]).unwrap();
+        if closes_first {
+            assert_eq!(session.read(&mut [0; 1]).unwrap(), 0);
+        }
+        if is_killed {
+            server.child.kill().unwrap();
+        } else {
+            assert_eq!(server.stop("-TERM"), (0, String::new()));
+            let is_told = |line: &String| line.contains("event=session-ended") && line.contains("code=stopping");
+            assert!(server.seen.iter().any(is_told), "{:#?}", server.seen);
+        }
+        assert_eq!(
+            heard.recv_timeout(PATIENCE).unwrap(),
+            Err(ErrorKind::ConnectionReset),
+            "{closes_first}, {is_killed}"
+        );
+    }
+}
+
+#[test]
+fn what_a_service_takes_after_all_is_over_arrives_whole_and_with_its_end() {
+    let house = House::new();
+    let ((sender, heard), (go, may)) = (channel(), channel::<()>());
+    let (sender, may) = (Mutex::new(sender), Mutex::new(may));
+    let target = service(move |mut stream| {
+        stream.shutdown(std::net::Shutdown::Write).unwrap();
+        may.lock().unwrap().recv_timeout(PATIENCE).unwrap();
+        hear(&mut stream, &sender.lock().unwrap());
+    });
+    let mut server = house.serve(&["--forward", &target]);
+    let mut session = house.session(connect(&server.address));
+    assert_eq!(session.read(&mut [0; 1]).unwrap(), 0);
+    // More than its system takes before it reads, and no more than this one's keeps for it.
+    let data = noise(192 * 1024);
+    session.write_all(&data).unwrap();
+    session.close().unwrap();
+    server.wait_for(&["event=session-ended", "both ends closed"]);
+    go.send(()).unwrap();
+    assert!(heard.recv_timeout(PATIENCE).unwrap() == Ok(data));
+}

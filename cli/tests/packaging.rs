@@ -160,7 +160,7 @@ fn what_is_installed_can_be_read_by_all_and_changed_by_its_owner_alone() {
 }
 
 /// What the unit's service may do and is kept from, line by line. Whoever takes something out of it, or opens it, does so here as well.
-const SERVICE: [&str; 44] = [
+const SERVICE: [&str; 45] = [
     "Type=notify",
     "ExecStart=/usr/bin/countersign serve --config /etc/countersign/serve.toml",
     "ExecReload=/usr/bin/countersign check-config /etc/countersign/serve.toml",
@@ -173,6 +173,7 @@ const SERVICE: [&str; 44] = [
     "StateDirectoryMode=0700",
     "Restart=on-failure",
     "RestartSec=1s",
+    "KillMode=mixed",
     "LimitNOFILE=65536",
     "TasksMax=4096",
     "AmbientCapabilities=",

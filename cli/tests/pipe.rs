@@ -3,11 +3,11 @@
 
 mod support;
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::Shutdown;
 use std::process::{Child, Command};
 use std::time::Duration;
-use support::{House, Server, command, echo, service, status};
+use support::{House, Server, command, echo, service, status, until};
 
 const GOOD: &str = "secret of alice";
 
@@ -98,6 +98,50 @@ fn what_is_cut_and_who_is_refused_shows_in_the_exit_status() {
 
     support::finish(&mut pipe(&house, &server, &[]), "wrong\n").fails(1, &["refused"]);
     support::finish(&mut pipe(&house, &server, &["--send", "x"]), "").fails(2, &["--send", "--pipe"]);
+}
+
+/// Whoever sends something is not told that it has arrived, where nobody has got its end.
+#[test]
+fn what_breaks_after_the_servers_close_and_before_the_end_of_input_is_a_cut() {
+    let house = House::new();
+    let (sender, heard) = std::sync::mpsc::channel();
+    let sender = std::sync::Mutex::new(sender);
+    let target = service(move |mut stream| {
+        stream.write_all(b"go on\n").unwrap();
+        stream.shutdown(Shutdown::Write).unwrap();
+        let rest = stream.read_to_end(&mut Vec::new());
+        sender.lock().unwrap().send(rest.map_err(|error| error.kind())).unwrap();
+    });
+    for is_killed in [false, true] {
+        let mut server = house.serve(&["--forward", &target]);
+        let mut child = open(&house, &server);
+        let mut out = String::new();
+        child.stdout.take().unwrap().read_to_string(&mut out).unwrap();
+        assert_eq!(out, "go on\n");
+        if is_killed {
+            server.child.kill().unwrap();
+        } else {
+            assert_eq!(server.stop("-TERM").0, 0);
+        }
+        assert_eq!(heard.recv_timeout(support::PATIENCE).unwrap(), Err(ErrorKind::ConnectionReset));
+        let mut input = child.stdin.take().unwrap();
+        until("nobody reads the input", || input.write_all(b"row\n").is_err());
+        assert_eq!(status(&mut child), 4);
+        let mut err = String::new();
+        child.stderr.take().unwrap().read_to_string(&mut err).unwrap();
+        assert!(err.contains("the session broke") && err.contains("standard input in part"), "{err}");
+    }
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_server_that_stops_in_the_middle_of_what_a_program_says_is_a_cut() {
+    let house = House::new();
+    let mut server = house.serve(&["--exec", "while echo row; do sleep 0.05; done"]);
+    let mut child = open(&house, &server);
+    child.stdout.as_mut().unwrap().read_exact(&mut [0; 4]).unwrap();
+    assert_eq!(server.stop("-TERM").0, 0);
+    assert_eq!(status(&mut child), 4);
 }
 
 #[test]

@@ -80,7 +80,8 @@ static LOOKING: Looking = Looking;
 
 /// How many blocks that are the password, and how many with the key, were freed meanwhile, by any thread.
 fn left_behind(work: impl FnOnce()) -> (usize, usize) {
-    (PASSWORDS.store(0, SeqCst), KEYS.store(0, SeqCst));
+    PASSWORDS.store(0, SeqCst);
+    KEYS.store(0, SeqCst);
     ARMED.store(true, SeqCst);
     work();
     ARMED.store(false, SeqCst);

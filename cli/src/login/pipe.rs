@@ -29,17 +29,20 @@ pub(super) async fn run(mut session: Stream<TcpStream>, patience: Duration) -> R
             pending().await
         }
     };
-    let (far, never) = (Far { reader: &mut reader, writer: &mut writer, gone: pending() }, Stop::never());
+    let never = Stop::never();
     let relayed = tokio::select! {
-        relayed = relay(&mut session, far, &never) => relayed,
+        relayed = relay(&mut session, Far::new(&mut reader, &mut writer), &never) => relayed,
         () = enough => Ok(()),
     };
     let end = ended.borrow().clone();
     match (end, relayed) {
         (Some(End::Failed(kind)), _) => Err(Failure::output(&kind.into())),
         (_, Err(Broken::Far(error))) => Err(Failure::usage(format_args!("standard input: {error}"))),
-        // It has said everything, and takes no more.
-        (Some(End::Closed), Err(_)) => Ok(()),
+        // It has said everything, which is enough for whoever types.
+        (Some(End::Closed), Err(_)) if is_terminal => Ok(()),
+        (Some(End::Closed), Err(Broken::Session(error))) => {
+            Err(Failure::session(&error).and("the server has said all, and may have got standard input in part"))
+        }
         (_, Err(Broken::Session(error))) => Err(Failure::session(&error)),
         (_, Ok(()) | Err(Broken::Stopping)) => {
             // Where it is over, this does nothing.

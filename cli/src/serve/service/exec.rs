@@ -66,17 +66,19 @@ impl Program {
         // The last one is dropped first: see above.
         let Self { mut child, group } = self;
         let gone = async {
-            group.ended().await;
+            let ended = group.ended().await;
             // What it has left behind would keep the session.
             group.signal(Signal::KILL);
+            ended
         };
         let told = async {
             stop.stopped().await;
             group.signal(Signal::TERM);
             std::future::pending().await
         };
+        let far = Far { reader: &mut output, writer: &mut input, gone: Some(gone) };
         let relayed = tokio::select! {
-            relayed = relay(&mut stream, Far { reader: &mut output, writer: &mut input, gone }, stop) => relayed,
+            relayed = relay(&mut stream, far, stop) => relayed,
             never = told => never,
         };
         if !stop.is_stopping() {
@@ -91,10 +93,21 @@ impl Program {
         match (relayed, status) {
             (Ok(()), Ok(status)) => End::new("program-ended", format!("the program ended: {status}")),
             (Ok(()), Err(error)) => End::new("program-ended", format!("the program ended: {error}")),
+            (Err(Broken::Far(_)), _) if stop.is_stopping() => End::stopping(),
+            (Err(Broken::Far(_)), Ok(status)) if !is_of_its_own(status.code()) => {
+                End::new("far-end-broken", format!("the program ended: {status}"))
+            }
             (Err(Broken::Far(error)), _) => End::new("far-end-broken", format!("the program's output: {error}")),
             (relayed, _) => End::of(relayed, "the program"),
         }
     }
+}
+
+/// Whether a program that has ended with this status, or with none, by a signal, has come to an end of its own: what it has said is all that it
+/// had to say. A shell says 126 and 127 of what it can't run, and 128 and a signal's number of what that has ended; SIGTERM's also where it
+/// heeds that itself, by a bare `exit`.
+fn is_of_its_own(status: Option<i32>) -> bool {
+    !matches!(status, None | Some(126 | 127 | 129..=142 | 144..=192))
 }
 
 /// A program's standard input: shutting it down closes it.
@@ -128,12 +141,19 @@ impl Group {
     }
 
     /// Waits for the end of its first process, and leaves it to be waited for again.
-    async fn ended(&self) {
-        let Ok(mut changes) = signal(SignalKind::child()) else { return };
+    ///
+    /// # Errors
+    /// That was not an end of its own, or nobody knows.
+    async fn ended(&self) -> io::Result<()> {
+        let mut changes = signal(SignalKind::child())?;
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
-        while matches!(waitid(WaitId::Pid(self.0), options), Ok(None)) {
-            changes.recv().await;
-        }
+        let status = loop {
+            match waitid(WaitId::Pid(self.0), options)? {
+                Some(status) => break status.exit_status(),
+                None => changes.recv().await,
+            };
+        };
+        if is_of_its_own(status) { Ok(()) } else { Err(io::ErrorKind::Interrupted.into()) }
     }
 }
 

@@ -2,11 +2,10 @@
 
 use super::End;
 use crate::dial;
-use crate::relay::{Broken, Far, Stop, relay};
+use crate::relay::{Far, Stop, ended, relay, reset_unless_ended};
 use crate::serve::proxy;
 use crate::serve::visit::Visit;
 use countersign::Stream;
-use std::future::pending;
 use std::io;
 use std::time::Duration;
 use tokio::io::AsyncWriteExt;
@@ -36,10 +35,9 @@ impl Forward {
             }
         };
         let (mut reader, mut writer) = target.split();
-        let relayed = relay(&mut stream, Far { reader: &mut reader, writer: &mut writer, gone: pending() }, stop).await;
-        if let Err(Broken::Session(_) | Broken::Stopping) = relayed {
-            // Closing it would tell it that it has got everything.
-            let _ = target.set_zero_linger();
+        let relayed = relay(&mut stream, Far::new(&mut reader, &mut writer), stop).await;
+        if relayed.is_ok() {
+            ended(&target);
         }
         End::of(relayed, &self.address)
     }
@@ -48,6 +46,8 @@ impl Forward {
         let end = dial::end(CONNECT_TIMEOUT);
         let addresses = dial::look_up(&self.address, end).await?;
         let mut target = dial::connect(&addresses, end).await?;
+        // Closing it would tell it that it has got everything.
+        reset_unless_ended(&target);
         if self.send_proxy {
             // It fits into what the system sends by itself.
             target.write_all(&proxy::header(visit)?).await?;
