@@ -92,7 +92,9 @@ impl SharingArgs {
             }
             Err(error @ RedisError::Refused(_)) => {
                 let failure = Failure::new(wrong(&error));
-                return Err(failure.and("give its password in REDISCLI_AUTH, or in a file with --redis-password-file"));
+                return Err(failure.and(
+                    "give its password in REDISCLI_AUTH, or in a file with --redis-password-file, and its user the rights that docs/cluster.md lists",
+                ));
             }
             Err(error) => return Err(Failure::new(wrong(&error))),
         };
