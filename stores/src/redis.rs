@@ -183,6 +183,8 @@ struct Inner {
     in_use: AtomicUsize,
     /// Whether it was seen to let this do all that is needed.
     has_rights: AtomicBool,
+    /// Whether nothing is to be said of tickets.
+    holds_tickets: AtomicBool,
     prefix: String,
     chains_per_principal: usize,
     /// Which memory of tickets answered last: empty at first.
@@ -210,6 +212,7 @@ impl RedisStore {
             secret: secret.clone(),
             in_use: AtomicUsize::new(0),
             has_rights: AtomicBool::new(false),
+            holds_tickets: AtomicBool::new(false),
             prefix,
             chains_per_principal,
             seen: Mutex::default(),
@@ -218,7 +221,8 @@ impl RedisStore {
     }
 
     /// Whether Redis answers, takes writes, and lets this do all that it has to do: the first time, and after an absence, each command is run once on keys of its
-    /// own. Also marks where its memory of tickets begins, if it is new: best before anybody logs in.
+    /// own. Also marks where its memory of tickets begins, if it is new: best before anybody logs in, and after this server's clock was seen to be right
+    /// (`SharedTicketKeys::with_memory`).
     ///
     /// # Errors
     /// [`RedisError::Away`] or [`RedisError::Refused`], with what it said.

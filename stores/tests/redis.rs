@@ -385,6 +385,45 @@ async fn one_whose_clock_is_behind_and_that_begins_anew_takes_nothing_of_before(
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn one_whose_clock_was_ahead_when_it_began_keeps_nothing_out_once_that_is_right_and_one_that_is_behind_lets_nothing_in()
+ {
+    let Some(redis) = Redis::start() else { return };
+    redis.age().await;
+    let store = redis.store();
+    let at = |ahead: i64| now().as_secs().saturating_add_signed(ahead);
+    let set = async |field: &str, seconds: u64| {
+        let () = redis.ask(&["HSET", "countersign:tickets", field, &seconds.to_string()]).await;
+    };
+    let kept = async |field: &str| -> u64 { redis.ask(&["HGET", "countersign:tickets", field]).await };
+    // It began, and took another secret, by a clock that was a day ahead.
+    for field in ["since", "changed"] {
+        set(field, at(24 * 3600)).await;
+    }
+    let of = |chain, ahead| used("alice", chain, 0, UnixTime::from_secs(at(ahead)));
+    assert_eq!(store.use_once(&of(1, -10)).await, Err(AlreadyUsed::Forgotten), "of before");
+    for field in ["since", "changed"] {
+        assert!(kept(field).await <= at(0), "{field}");
+    }
+    assert_eq!(store.use_once(&of(2, 120)).await, Ok(()), "of after that");
+    assert_eq!(store.use_once(&of(2, 120)).await, Err(AlreadyUsed::Used));
+    // As seen by a server whose clock says this, while its own says what it does: one of the two that is behind moves nothing.
+    let script = concat!(include_str!("../src/redis/common.lua"), include_str!("../src/redis/use.lua"));
+    let look = async |clock: u64| {
+        let words =
+            ["EVAL", script, "1", "apart:", "", "0", "0", "0", "64", "60", &clock.to_string(), "", "1", "secret", ""];
+        let _: Vec<String> = redis.ask(&words).await;
+    };
+    look(at(0)).await;
+    for (since, clock) in [(7200, 4000), (3000, -24 * 3600), (-10, -24 * 3600), (24 * 3600, 23 * 3600)] {
+        let before = at(since);
+        let () = redis.ask(&["HSET", "apart:tickets", "since", &before.to_string()]).await;
+        look(at(clock)).await;
+        let after: u64 = redis.ask(&["HGET", "apart:tickets", "since"]).await;
+        assert_eq!(after, before, "{since} {clock}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_mark_stays_for_as_long_as_any_ticket_of_its_principal_and_what_has_ended_makes_nobody_forgotten() {
     let Some(redis) = Redis::start() else { return };
     redis.age().await;

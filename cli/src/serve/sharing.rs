@@ -80,13 +80,11 @@ impl SharingArgs {
         let named = config.to_string();
         let wrong = |error: &RedisError| format!("--redis {named}: {}", chain(error));
         let redis = RedisStore::new(config, &secret).map_err(|error| Failure::new(wrong(&error)))?;
-        let asked = match log {
-            Some(_) => redis.check().await.map(|()| true),
-            None => redis.is_ours().await,
-        };
-        let warning = match asked {
-            Ok(true) => None,
-            Ok(false) => Some(format!("warning: --redis {named}: {OTHER_SECRET}")),
+        // Nothing is marked there yet: whether this server's clock is right is known later.
+        let warning = match redis.is_ours().await {
+            // One that serves has the log say so.
+            Ok(is_ours) if is_ours || log.is_some() => None,
+            Ok(_) => Some(format!("warning: --redis {named}: {OTHER_SECRET}")),
             Err(error @ RedisError::Away(_)) => {
                 Some(format!("warning: {}; until it is back, {}", wrong(&error), down.note()))
             }
@@ -241,17 +239,24 @@ impl Sharing {
         let shared = self.0?;
         let redis = shared.redis;
         tokio::spawn(async move {
-            let mut times = tokio::time::interval(CHECK);
-            times.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let keys = match (shared.database, tickets) {
+            (Some(database), Some(tickets)) => {
+                Some(SharedTicketKeys::new(&database, tickets, &shared.secret).with_memory(&redis))
+            }
+            _ => None,
+        };
+        let error = match &keys {
+            Some(keys) => keys.sync().await.err(),
+            None => None,
+        };
+        // The observer is told. This is the first look at tickets: a clock that is wrong is known by now.
+        let _ = redis.check().await;
             loop {
-                times.tick().await;
-                // The observer is told.
+                tokio::time::sleep(CHECK).await;
                 let _ = redis.check().await;
             }
         });
-        let (Some(database), Some(tickets)) = (shared.database, tickets) else { return None };
-        let keys = SharedTicketKeys::new(&database, tickets, &shared.secret);
-        let error = keys.sync().await.err();
+        let keys = keys?;
         let (log, paced) = (Arc::clone(log), Mutex::new(Paced::default()));
         // Short-lived keys are looked at often.
         tokio::spawn(keys.keep(move |error| {
