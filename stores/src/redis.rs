@@ -167,7 +167,8 @@ impl fmt::Debug for RedisConfig {
 /// What is not noticed, so that a used ticket can be good once more: keys that somebody deletes one by one; a whole machine that is set back to a snapshot; an
 /// eviction between two looks (`serve` looks each two seconds) together with a `CONFIG RESETSTAT`; at an address that moves between two Redis that both take writes, what
 /// was used at the other one, by a server that has only just started; a Redis whose clock is more than an hour behind, or jumps ahead by more than a minute. Nor, at two that
-/// both take writes at the same time, each for some of the servers, what was used at the other one: `min-replicas-to-write` keeps a master that is cut off from that.
+/// both take writes at the same time, each for some of the servers, what was used at the other one: `min-replicas-to-write` keeps a master that is cut off from that. Nor
+/// at all what was used at servers with another Redis, another database of it, or another prefix: all servers of a service need the same three.
 ///
 /// Redis's clock times how counts fade, and when marks end: not before the asking server's would have.
 ///

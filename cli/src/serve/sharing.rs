@@ -27,6 +27,7 @@ pub(super) struct SharingArgs {
     /// where the accounts are in a database, tickets, too
     ///
     /// A ticket of one server is good at the others then, and once at all of them: the keys are in the database, which tickets were used is in Redis.
+    /// All servers of a service need exactly one Redis, one database number of it and one --redis-prefix: one that has another lets used tickets in again, and nobody is told.
     /// Without it each server's tickets are good at that one alone. Nothing is encrypted on the way to Redis. Its password is best left to
     /// REDISCLI_AUTH or --redis-password-file: in the address, others on this machine can see it.
     // Nothing is refused here: what is wrong with a value would be told with the value, and there may be a password in it.
@@ -35,7 +36,7 @@ pub(super) struct SharingArgs {
     /// Read the password of Redis from the first line of this file
     #[arg(long, value_name = "FILE", requires = "redis")]
     redis_password_file: Option<PathBuf>,
-    /// Begin all keys in Redis with this, at all servers of this service: another service at the same Redis needs another one, or
+    /// Begin all keys in Redis with this, the same at all servers of this service, or used tickets are good again: another service at the same Redis needs another one, or
     /// another database of it (redis://HOST:PORT/NUMBER)
     #[arg(long, value_name = "TEXT", requires = "redis", value_parser = prefix)]
     redis_prefix: Option<String>,
@@ -238,7 +239,6 @@ impl Sharing {
     pub(super) async fn begin(self, tickets: Option<&Arc<TicketKeys>>, log: &Arc<Log>) -> Option<String> {
         let shared = self.0?;
         let redis = shared.redis;
-        tokio::spawn(async move {
         let keys = match (shared.database, tickets) {
             (Some(database), Some(tickets)) => {
                 Some(SharedTicketKeys::new(&database, tickets, &shared.secret).with_memory(&redis))
@@ -251,6 +251,7 @@ impl Sharing {
         };
         // The observer is told. This is the first look at tickets: a clock that is wrong is known by now.
         let _ = redis.check().await;
+        tokio::spawn(async move {
             loop {
                 tokio::time::sleep(CHECK).await;
                 let _ = redis.check().await;
