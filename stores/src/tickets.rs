@@ -19,7 +19,7 @@ use zeroize::Zeroizing;
 ///
 /// They are in one row. Whichever server finds that a key is due makes it, and puts it there if nobody else was first; no server leads, and none
 /// is missed. A new key is there for some minutes before anybody seals under it, so a server that looks a little later has it in time. Keys
-/// come and go by the database's clock; a server whose own is off by more than a minute takes and gives no tickets of the others, and harms nobody. It is told so
+/// come and go by the database's clock; a server whose own is off by more than a minute takes no tickets (`SharedTicketKeys::with_memory`), and harms nobody. It is told so
 /// ([`TicketSharingError::Clock`]), and goes on by itself when its clock is right again.
 ///
 /// What is in the database is encrypted (AES-256-GCM) under the servers' [`FleetSecret`], and stays under the one that it is under until that is retired: whoever steals the database, or a backup, has no ticket key. Whoever can write

@@ -423,6 +423,34 @@ async fn one_whose_clock_was_ahead_when_it_began_keeps_nothing_out_once_that_is_
     }
 }
 
+#[cfg(feature = "sql")]
+#[tokio::test(flavor = "multi_thread")]
+async fn until_a_server_knows_that_its_clock_is_right_it_marks_and_takes_no_ticket_and_counts_with_the_others() {
+    use countersign_stores::{Place, SharedTicketKeys, SqlStore};
+    let Some(redis) = Redis::start() else { return };
+    let place = Place::sqlite(redis.folder.path().join("accounts.db"));
+    place.migrate().await.unwrap();
+    let store = SqlStore::open(&place).await.unwrap();
+    // The others are at a secret that is this one's next.
+    let secrets = secret(8).with_next(secret(7));
+    let memory = RedisStore::new(redis.config(), &secrets).unwrap();
+    let keys = Arc::new(TicketKeys::new(rustcrypto::provider(), HOUR).with_shared_memory(memory.clone()));
+    let shared = SharedTicketKeys::new(&store, &keys, &secrets).with_memory(&memory);
+    memory.check().await.unwrap();
+    let names: Vec<String> = redis.ask(&["KEYS", "countersign:tickets"]).await;
+    assert_eq!(names, [""; 0], "it may be ahead");
+    redis.age().await;
+    let account = PenaltyKey::Account("alice".into());
+    redis.store().add(&[(account.clone(), 5.0)]).await.unwrap();
+    memory.check().await.unwrap();
+    assert!(memory.read(&[account]).await.unwrap()[0].level > 4.9);
+    let ticket = used("alice", 1, 0, UnixTime::from_secs(now().as_secs() - 10));
+    assert_eq!(memory.use_once(&ticket).await, Err(AlreadyUsed::Away));
+    shared.sync().await.unwrap();
+    assert_eq!(memory.use_once(&ticket).await, Ok(()));
+    assert_eq!(redis.store().use_once(&ticket).await, Err(AlreadyUsed::Used));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_mark_stays_for_as_long_as_any_ticket_of_its_principal_and_what_has_ended_makes_nobody_forgotten() {
     let Some(redis) = Redis::start() else { return };
@@ -474,7 +502,7 @@ async fn a_user_that_may_not_do_all_of_it_is_refused_and_not_taken_for_an_absenc
 fn rights() -> Vec<&'static str> {
     let page = include_str!("../../docs/cluster.md");
     let line = page.lines().find_map(|line| line.trim().strip_prefix("ACL SETUSER countersign on >"));
-    line.expect("a line with all rights").split(' ').skip(1).collect()
+    line.unwrap().split(' ').skip(1).collect()
 }
 
 /// Gives it these rights, and no other.

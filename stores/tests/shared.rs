@@ -7,9 +7,6 @@
 mod databases;
 #[path = "../../tests/support/drawn.rs"]
 mod drawn;
-#[cfg(all(unix, feature = "redis"))]
-#[path = "support/redis_server.rs"]
-mod redis_server;
 mod support;
 
 use aes_gcm::aead::{Aead, Payload};
@@ -304,34 +301,6 @@ async fn keys_that_are_kept_follow_the_database_for_as_long_as_they_are_and_what
         told.load(SeqCst)
     })
     .await;
-}
-
-#[cfg(all(unix, feature = "redis"))]
-#[tokio::test(flavor = "multi_thread")]
-async fn until_a_server_knows_that_its_clock_is_right_it_marks_and_takes_no_ticket_and_counts_with_the_others() {
-    use countersign::{AlreadyUsed, PenaltyKey, PenaltyStore, TicketMemory};
-    use countersign_stores::RedisStore;
-    let Some(redis) = redis_server::Redis::start() else { return };
-    let (place, _folder) = databases("held").await.remove(0);
-    let store = SqlStore::open(&place).await.unwrap();
-    // The others are at a secret that is this one's next.
-    let secrets = secret(8).with_next(secret(7));
-    let memory = RedisStore::new(redis.config(), &secrets).unwrap();
-    let keys = Arc::new(keys(HOUR).with_shared_memory(memory.clone()));
-    let shared = SharedTicketKeys::new(&store, &keys, &secrets).with_memory(&memory);
-    memory.check().await.unwrap();
-    let names: Vec<String> = redis.ask(&["KEYS", "countersign:tickets"]).await;
-    assert_eq!(names, [""; 0], "it may be ahead");
-    redis.age().await;
-    let account = PenaltyKey::Account("alice".into());
-    redis.store().add(&[(account.clone(), 5.0)]).await.unwrap();
-    memory.check().await.unwrap();
-    assert!(memory.read(&[account]).await.unwrap()[0].level > 4.9);
-    let ticket = redis_server::used("alice", 1, 0, UnixTime::from_secs(now().as_secs() - 10));
-    assert_eq!(memory.use_once(&ticket).await, Err(AlreadyUsed::Away));
-    shared.sync().await.unwrap();
-    assert_eq!(memory.use_once(&ticket).await, Ok(()));
-    assert_eq!(redis.store().use_once(&ticket).await, Err(AlreadyUsed::Used));
 }
 
 /// A session at each of two servers, which ends where its account is changed so.
