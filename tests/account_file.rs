@@ -9,7 +9,9 @@ mod asked;
 #[path = "support/folder.rs"]
 mod folder;
 
-use countersign::accounts::{AccountFile, AccountVerifier, BrokenLine, HashParameters, LineError, News};
+use countersign::accounts::{
+    Account, AccountFile, AccountStore, AccountVerifier, BrokenLine, HashParameters, LineError, News, Role,
+};
 use countersign::files::{FileError, MAX_FILE, Missing, TextError, edit_accounts};
 use countersign::{AsyncVerifier, Attempt, Context, Credential, Reason};
 use folder::files;
@@ -514,6 +516,24 @@ fn a_file_that_changes_is_read_anew() {
     .unwrap();
     assert_eq!(verify(&file, password("bob", b"password")), Err(Reason::UnknownUser));
     assert_eq!(verify(&file, password("carol", b"password")), Ok("carol".to_owned()));
+}
+
+/// A look that takes long on a busy machine is not waited for by logins.
+#[test]
+fn whoever_changes_a_file_finds_the_change() {
+    let (_folder, path) = folder();
+    let file = open(&path);
+    let there = |name: &str| file.accounts().get(name).is_some();
+    for number in 0..8 {
+        let name = format!("user{number}");
+        asked::block_on(file.add(&Account::new(&name, ["read"]).unwrap())).unwrap();
+        assert!(there(&name), "without a look at the file");
+        asked::block_on(file.remove(&name)).unwrap();
+        assert!(!there(&name));
+        let role = Role::new(&format!("role{number}"), ["write"]).unwrap();
+        asked::block_on(file.add_role(&role)).unwrap();
+        assert!(file.accounts().role(role.name()).is_some());
+    }
 }
 
 /// Otherwise a user whose removal made the file unreadable would go on logging in.

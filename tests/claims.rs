@@ -160,17 +160,37 @@ fn unbuilt(file: &str, read: &impl Fn(&str) -> Option<String>) -> Option<&'stati
     NOWHERE
 }
 
+/// Whether nothing is called in the function that begins with the first of these lines, as in one that was emptied.
+fn does_nothing(lines: &[&str]) -> bool {
+    let depth = |line: &str| line.len() - line.trim_start().len();
+    let ends = |line: &str| line.trim() == "}" && depth(line) == depth(lines[0]);
+    match lines[0].split_once(" {") {
+        Some((_, body)) if body.ends_with('}') => !body.contains('('),
+        _ => {
+            let body = lines.iter().skip(1).take_while(|line| !ends(line));
+            !body.map(|line| line.trim()).any(|line| line.contains('(') && !line.starts_with("//"))
+        }
+    }
+}
+
 /// Why a test of this name is not run; `None` where it is.
 fn not_run(source: &str, name: &str) -> Option<&'static str> {
+    let lines: Vec<&str> = source.lines().collect();
+    let function = |line: &str| {
+        let line = line.trim().trim_start_matches("pub ").trim_start_matches("async ");
+        line.starts_with(&format!("fn {name}(")) || line.starts_with(&format!("fn {name}<"))
+    };
+    let at = lines.iter().position(|line| function(line));
+    if at.is_some_and(|at| does_nothing(&lines[at..])) {
+        return Some("does nothing");
+    }
     for list in ["for_every_adapter!(", "for_every_async_adapter!(", "checks_itself!("] {
         let lists = source.split(list).skip(1).map(|after| after.split(')').next().unwrap());
         if lists.flat_map(|names| names.split([',', '\n'])).any(|listed| listed.trim() == name) {
             return None;
         }
     }
-    let lines: Vec<&str> = source.lines().collect();
-    let function = |line: &str| line.trim().trim_start_matches("async ").starts_with(&format!("fn {name}("));
-    let Some(at) = lines.iter().position(|line| function(line)) else { return Some("is not there") };
+    let Some(at) = at else { return Some("is not there") };
     let attributes = before(&lines[..=at]);
     if attributes
         .iter()
@@ -477,19 +497,20 @@ fn small(rows: &str) -> Vec<String> {
     let read = |file: &str| {
         let text = match file {
             "tests/a.rs" => {
-                "#[test]\n#[ignore]\nfn ignored() {}\n\n#[tokio::test]\n/// Why.\nasync fn good() {}\nfn plain() {}\n\
-                 for_every_adapter!(\n    listed,\n);\n#[cfg(all(unix, not(feature = \"x\")))]\n#[test]\nfn without() {}\n\
-                 #[cfg(any(windows, target_os = \"linux\"))]\nmod inner {\n    #[test]\n    fn within() {}\n}\n\
-                 #[cfg(windows)]\nmod windows {\n    #[test]\n    fn elsewhere() {}\n}\n"
+                "#[test]\n#[ignore]\nfn ignored() { f() }\n\n#[tokio::test]\n/// Why.\nasync fn good() { f() }\nfn plain() { f() }\n\
+                 #[test]\nfn emptied() {}\n#[test]\nfn commented() {\n    // f();\n}\n\
+                 for_every_adapter!(\n    listed,\n);\n#[cfg(all(unix, not(feature = \"x\")))]\n#[test]\nfn without() { f() }\n\
+                 #[cfg(any(windows, target_os = \"linux\"))]\nmod inner {\n    #[test]\n    fn within() { f() }\n}\n\
+                 #[cfg(windows)]\nmod windows {\n    #[test]\n    fn elsewhere() { f() }\n}\n"
             }
             "src/lib.rs" => {
                 "mod a;\n#[cfg(test)]\n#[path = \"../tests/c/mod.rs\"]\nmod c;\n#[cfg(windows)]\npub mod w;\n"
             }
             "src/a.rs" => "#[cfg(test)]\npub(crate) mod tests;\n",
             "src/a/tests.rs" | "src/a/forgotten.rs" | "src/w.rs" | "tests/c/mod.rs" | "tests/d/mod.rs" => {
-                "#[test]\nfn good() {}\n"
+                "#[test]\nfn good() { f() }\n"
             }
-            "cli/tests/w.rs" => "//! About it.\n#![cfg(windows)]\n\n#[test]\nfn good() {}\n",
+            "cli/tests/w.rs" => "//! About it.\n#![cfg(windows)]\n\n#[test]\nfn good() { f() }\n",
             "formal/a.pv" => "(*@ run one: prelude.pvl *)\n",
             ".ci/run" => "cargo deny check\n",
             _ => return None,
@@ -518,6 +539,9 @@ fn what_is_wrong_with_a_table_is_found() {
     assert_eq!(good_but("`good`", "`better`"), ["tests/a.rs: better is not there"]);
     assert_eq!(good_but("`good`", "`plain`"), ["tests/a.rs: plain is no test"]);
     assert_eq!(good_but("`good`", "`ignored`"), ["tests/a.rs: ignored is ignored"]);
+    for emptied in ["emptied", "commented"] {
+        assert_eq!(good_but("`good`", &format!("`{emptied}`")), [format!("tests/a.rs: {emptied} does nothing")]);
+    }
     assert_eq!(good_but("`good`", "`within`"), Vec::<String>::new());
     assert_eq!(good_but("`good`", "`without`"), ["tests/a.rs: without is not built here"]);
     assert_eq!(good_but("`good`", "`elsewhere`"), ["tests/a.rs: elsewhere is not built here"]);

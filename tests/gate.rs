@@ -280,7 +280,7 @@ fn what_may_not_be_in_the_tree_or_in_the_code_stays_refused() {
 const WITH_ONE_PROVIDER: [(&str, &[&str]); 7] = [
     (
         "of the documents, the sources and the gate",
-        &["claims", "codes", "dependencies", "formal", "gate", "layers", "rules"],
+        &["claims", "codes", "dependencies", "documents", "formal", "gate", "layers", "rules"],
     ),
     ("built with the first one alone, or with both", &["examples", "providers", "vectors"]),
     (

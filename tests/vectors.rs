@@ -16,6 +16,8 @@ mod cases;
 mod exports;
 #[path = "vectors/factors.rs"]
 mod factors;
+#[path = "vectors/formulas.rs"]
+mod formulas;
 #[path = "vectors/inputs.rs"]
 mod inputs;
 #[path = "vectors/keys.rs"]

@@ -21,8 +21,8 @@ use tokio::time::sleep;
 const HELP: &str = "\
 Examples:
   countersign connect --listen 127.0.0.1:5432 --server db.example:4500 --user alice --pin SHA256:...
-  countersign connect --listen [::1]:0 --server db.example:4500 --token-stdin --pin SHA256:... < token
-  countersign connect --listen [::1]:5432 --server db.example:4500 --user alice --agent --roots system
+  countersign connect --listen '[::1]:0' --server db.example:4500 --token-stdin --pin SHA256:... < token
+  countersign connect --listen '[::1]:5432' --server db.example:4500 --user alice --agent --roots system
 
 Each connection is a login, and a session of its own; where that fails it says why, and the
 connection is reset. The end of one direction is carried on as its close, and a session that

@@ -69,7 +69,7 @@ Set up a server and log in:
   countersign login --server 127.0.0.1:4500 --user alice --server-key server.pub.pem
 
 Put the login in front of a database, and reach it from elsewhere:
-  countersign serve --listen [::]:4500 --key server.pem --users users --forward localhost:5432
+  countersign serve --listen '[::]:4500' --key server.pem --users users --forward localhost:5432
   countersign connect --listen 127.0.0.1:5432 --server db.example:4500 --user alice --pin SHA256:...
 
 Exit status: 0 where it worked, 1 where it did not, 2 where the command line can't be right. For
@@ -152,5 +152,44 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Inspect(inspect) => inspect.run(),
         Command::Completions(completions) => completions.run(),
         Command::Man(man) => man.run(),
+    }
+}
+
+#[cfg(test)]
+#[cfg(all(unix, feature = "ldap", feature = "redis", feature = "sql", feature = "ssh-agent", feature = "x509"))]
+#[allow(clippy::unwrap_used, clippy::panic)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+    use clap::error::ErrorKind;
+
+    /// The command lines in the help of a command: what a shell would make of them, after a pipe, and up to where it goes on by itself.
+    fn examples(command: &clap::Command) -> Vec<Vec<String>> {
+        let help = command.get_after_help().map(ToString::to_string).unwrap_or_default().replace("\\\n", " ");
+        let lines = help.lines().filter(|line| line.starts_with("  ")).filter_map(|line| {
+            let line = line.rsplit_once(" | ").map_or(line, |(_, line)| line).trim();
+            line.starts_with("countersign ").then(|| shlex::split(line).unwrap())
+        });
+        let ends = |word: &String| ["<", ">", "&&"].contains(&word.as_str()) || word.starts_with('(');
+        lines.map(|words| words.into_iter().take_while(|word| !ends(word)).collect()).collect()
+    }
+
+    #[test]
+    fn each_example_of_the_help_is_a_command_line_that_is_taken() {
+        const FINGERPRINT: &str = "SHA256:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+        let (mut left, mut found) = (vec![Cli::command()], 0);
+        while let Some(command) = left.pop() {
+            left.extend(command.get_subcommands().cloned());
+            for words in examples(&command) {
+                found += 1;
+                let words = words.iter().map(|word| word.replace("SHA256:...", FINGERPRINT));
+                let Err(error) = Cli::try_parse_from(words.clone()) else { continue };
+                // The rest stands in the file.
+                let has_file = words.clone().any(|word| word == "--config");
+                let is_taken = has_file && error.kind() == ErrorKind::MissingRequiredArgument;
+                assert!(is_taken, "{:?} in the help of {}: {error}", words.collect::<Vec<_>>(), command.get_name());
+            }
+        }
+        assert!(found >= 75, "{found}");
     }
 }

@@ -47,6 +47,8 @@ use crate::failure::Failure;
 use crate::prompt;
 use crate::term;
 use clap::Args;
+#[cfg(unix)]
+use clap::builder::NonEmptyStringValueParser;
 use countersign::accounts::AccountVerifier;
 use countersign::{Acceptor, KeySet, ServerKeys, Stretching, TicketKeys};
 use health::Health;
@@ -62,7 +64,6 @@ use service::Exec;
 use service::Forward;
 use sharing::SharingArgs;
 use std::io;
-use std::net::ToSocketAddrs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -80,13 +81,16 @@ use users::{Told, watched};
 /// never told. Changes to accounts are noticed, and changes to keys and configuration at SIGHUP, without dropping a session
 /// or refusing a login. Ctrl-C or SIGTERM ends it, a second one at once.
 #[derive(Args)]
+#[command(override_usage = "\
+countersign serve --listen <ADDRESS:PORT> --key <FILE> [OPTIONS]
+       countersign serve --config <FILE> [OPTIONS]")]
 #[command(after_help = "\
 Examples:
   countersign keygen --out server.pem
   countersign user add alice --users users
-  countersign serve --listen [::]:4500 --key server.pem --users users --forward localhost:5432
-  countersign serve --listen [::]:4500 --key server.pem --users users --exec /usr/bin/fortune
-  countersign serve --listen [::]:4500 --key server.pem --ldap ldaps://ldap.example \
+  countersign serve --listen '[::]:4500' --key server.pem --users users --forward localhost:5432
+  countersign serve --listen '[::]:4500' --key server.pem --users users --exec /usr/bin/fortune
+  countersign serve --listen '[::]:4500' --key server.pem --ldap ldaps://ldap.example \
     --ldap-base ou=people,dc=example --ldap-bind-dn cn=countersign,dc=example \
     --ldap-password-file ldap-password --ldap-group \"cn=clerks,ou=groups,dc=example orders:read\"
   countersign serve --config /etc/countersign/serve.toml --metrics-listen 127.0.0.1:9450
@@ -180,27 +184,27 @@ pub(crate) struct Serve {
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Where to listen; port 0 picks a free one, and `systemd` takes the socket that a socket unit hands over
-    #[arg(long, value_name = "ADDRESS:PORT")]
+    #[arg(long, value_name = "ADDRESS:PORT", value_parser = listen::address)]
     listen: String,
     #[command(flatten)]
     keys: Source,
     #[command(flatten)]
     users: UsersArgs,
     /// Leave stored passwords as they are. Without this, one that was good, and is hashed by older means or more cheaply than new
-    /// ones, is hashed anew at its user's login
+    /// ones, is hashed anew at its user's login, and with --stretch moves to what is announced first
     #[arg(long)]
     no_password_upgrade: bool,
     #[command(flatten)]
     ldap: LdapArgs,
     /// Connect each session to this TCP service
-    #[arg(long, value_name = "HOST:PORT", group = "service")]
+    #[arg(long, value_name = "HOST:PORT", group = "service", value_parser = listen::target)]
     forward: Option<String>,
     /// Tell the service of --forward who has logged in, in a PROXY header of version 2
     #[arg(long, requires = "forward")]
     send_proxy: bool,
     /// Start this program, by /bin/sh, for each session
     #[cfg(unix)]
-    #[arg(long, value_name = "COMMAND", group = "service")]
+    #[arg(long, value_name = "COMMAND", group = "service", value_parser = NonEmptyStringValueParser::new())]
     exec: Option<String>,
     /// Answer lines: the default
     #[arg(long, group = "service")]
@@ -217,7 +221,7 @@ pub(crate) struct Serve {
     #[arg(long, value_enum, value_name = "FORMAT", default_value_t, help_heading = "Watching it")]
     log_format: LogFormat,
     /// Answer /metrics, /healthz and /readyz here, over HTTP and to everybody who can connect: choose a loopback address
-    #[arg(long, value_name = "ADDRESS:PORT", help_heading = "Watching it")]
+    #[arg(long, value_name = "ADDRESS:PORT", help_heading = "Watching it", value_parser = listen::address)]
     metrics_listen: Option<String>,
     #[command(flatten)]
     stretch: StretchArgs,
@@ -256,7 +260,7 @@ fn parsed_without_users(more: &[&str]) -> Serve {
 
 impl Serve {
     pub(crate) fn run(&self) -> Result<(), Failure> {
-        let service = self.service()?;
+        let service = self.service();
         let stretching = self.stretch.stretching(&self.keys)?;
         let (keys, key_warnings) = self.keys.load(None)?;
         key_warnings.iter().for_each(term::note);
@@ -277,8 +281,7 @@ impl Serve {
         let watching = self.metrics_listen.as_deref();
         let watching = watching.map(|address| listen("--metrics-listen", address)).transpose()?;
         self.check_ticket_keys(backend.users())?;
-        // Standard output keeps its lines whole when many threads write.
-        let log = Arc::new(Log::new(Box::new(io::stdout()), self.log_format)?);
+        let log = Arc::new(Log::new(log::standard_output(), self.log_format)?);
         let (sharing, warning) = runtime.block_on(self.sharing.open(&self.keys, backend.store(), Some(&log)))?;
         warning.iter().for_each(term::note);
         let tickets = self.options.tickets(&sharing);
@@ -386,20 +389,14 @@ impl Serve {
         tickets.zip(self.ticket_keys.as_deref()).map(|(keys, path)| Kept::load(keys, path)).transpose()
     }
 
-    fn service(&self) -> Result<Service, Failure> {
+    fn service(&self) -> Service {
         #[cfg(unix)]
         if let Some(command) = &self.exec {
-            return Ok(Service::Exec(Exec { command: command.clone() }));
+            return Service::Exec(Exec { command: command.clone() });
         }
-        let Some(address) = &self.forward else {
-            return Ok(Service::Lines);
-        };
-        // A name that is not known yet may be so later; one without a port never is.
-        match address.to_socket_addrs() {
-            Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
-                Err(Failure::usage(format_args!("--forward {address}: {error}; write it as HOST:PORT")))
-            }
-            _ => Ok(Service::Forward(Forward { address: address.clone(), send_proxy: self.send_proxy })),
+        match &self.forward {
+            Some(address) => Service::Forward(Forward { address: address.clone(), send_proxy: self.send_proxy }),
+            None => Service::Lines,
         }
     }
 }
@@ -442,7 +439,7 @@ impl Plan<'_> {
         let health = Arc::<Health>::default();
         let told = Told { log: Arc::clone(&log), health: Arc::clone(&health), acceptor: Arc::new(OnceLock::new()) };
         let fitting = descriptors::fit(options.bounds(), more_files, service.descriptors(), !balancers.is_empty());
-        let mut warnings: Vec<String> = doubtful.into_iter().chain(fitting.warning).collect();
+        let mut warnings: Vec<String> = doubtful.into_iter().chain(fitting.warning).chain(options.warning()).collect();
         let live = Live {
             service: Arc::new(service),
             balancers: balancers.to_vec(),
@@ -465,7 +462,7 @@ impl Plan<'_> {
         let acceptor = match backend {
             Backend::Store(_, store) => {
                 let verifier = AccountVerifier::new(watched(store, told));
-                let verifier = if moves { verifier.with_moving() } else { verifier };
+                let verifier = if moves && !keeps_passwords { verifier.with_moving() } else { verifier };
                 let verifier = if keeps_passwords { verifier.without_upgrade() } else { verifier };
                 Acceptor::new_async(config, keys, verifier)
             }

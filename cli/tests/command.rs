@@ -85,6 +85,7 @@ fn each_way_to_trust_has_a_demo_that_goes_as_it_should_and_cleans_up() {
         ("manifest", "an older manifest, number 1"),
         ("client-key", "reason=\"unknown key\""),
         ("totp", "was used before"),
+        ("stretch", "it logs nobody in"),
     ];
     let certificates = ("x509", "and not for db.example");
     for (way, part) in ways.into_iter().chain(cfg!(feature = "x509").then_some(certificates)) {

@@ -93,7 +93,7 @@ fn a_service_that_is_down_cuts_the_session_and_is_logged() {
     server.wait_for(&["event=session-ended", "code=target-unreachable", "cannot connect to 127.0.0.1:1: "]);
     let files = ["--key", &house.path("server.pem"), "--users", &house.path("users.txt")];
     let serve = |more: &[&str]| support::run(&[&["serve", "--listen", "127.0.0.1:0"], &files[..], more].concat(), "");
-    serve(&["--forward", "localhost"]).fails(2, &["--forward localhost", "HOST:PORT"]);
+    serve(&["--forward", "localhost"]).fails(2, &["--forward", "HOST:PORT"]);
     serve(&["--forward", "localhost:1", "--demo-service"]).fails(2, &["--forward", "--demo-service"]);
     serve(&["--forward", "localhost:1", "--exec", "cat"]).fails(2, &["--forward", "--exec"]);
     serve(&["--send-proxy"]).fails(2, &["--forward"]);

@@ -207,6 +207,12 @@ fn the_password_of_the_service_account_comes_from_a_file_or_the_environment_and_
     let mut said = String::new();
     house.session_as(connect(&server.address), alice).read_to_string(&mut said).unwrap();
     assert!(said.contains("COUNTERSIGN_PRINCIPAL=alice") && !said.contains(SERVICE.1), "{said}");
+    // Whoever names a file means that.
+    let mut by_both = command(&words(&house, &address, &[]).iter().map(String::as_str).collect::<Vec<_>>());
+    by_both.env("COUNTERSIGN_LDAP_PASSWORD", "of nobody");
+    let mut server = Server::of(by_both);
+    server.wait_for(&["event=started"]);
+    drop(server);
     // What the directory refuses, and what makes no sense, keeps a server from starting.
     let wrong = house.write("wrong", b"of nobody\n", 0o600);
     fails(&words(&house, &address, &["--ldap-password-file", &wrong]), 2, &["cannot be used multiple times"]);

@@ -146,6 +146,8 @@ fn a_user_who_is_bound_to_a_network_is_refused_from_elsewhere_and_loses_sessions
     let wrong = server.login(&house, "alice", "not her secret", &[]).fails(1, &["refused"]);
     assert_eq!(there.err, wrong.err);
     user(&house, &["from", "alice", "127.0.0.0/8,::1"], "");
+    let said = run(&["user", "show", "alice", "--users", &house.path("users.txt")], "").ok();
+    assert!(said.out.contains("from         127.0.0.0/8,::1"), "{said:?}");
     server.login(&house, "alice", "secret of alice", &[]).ok();
     run(&["user", "from", "alice", "example.com", "--users", &house.path("users.txt")], "")
         .fails(1, &["example.com", "host names are not taken"]);

@@ -60,6 +60,8 @@ fn lines_of_standard_input_are_relayed() {
     server.wait_for(&["event=session-ended", "reason=\"the client closed\""]);
     let said = server.login(&house, "alice", &format!("{GOOD}\nquit\necho never"), &[]).ok();
     assert_eq!(said.out, "bye\n");
+    // As lines end elsewhere.
+    server.login(&house, "alice", &format!("{GOOD}\r\n"), &[]).ok();
     // Nothing to say is fine, too.
     assert_eq!(server.login(&house, "alice", GOOD, &[]).ok().out, "");
 }

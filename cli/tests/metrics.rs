@@ -93,6 +93,17 @@ fn metrics_are_read_by_a_plain_client_and_count_what_was_done() {
     let before = read_page(&page(&metrics, "/metrics").1);
     assert_eq!(before["countersign_ready"], 1.0);
     assert_eq!(before["countersign_places{for=\"sessions\"}"], 0.0);
+    // The rate of a count that was not there before its first event is none.
+    let codes = include_str!("../../docs/codes.txt")
+        .lines()
+        .filter_map(|line| line.strip_prefix("BusyReason::")?.split(' ').nth(1));
+    let turned_away: Vec<f64> = codes
+        .map(|code| before[&format!("countersign_decisions_total{{event=\"turned-away\",code=\"{code}\"}}")])
+        .collect();
+    assert_eq!(turned_away, [0.0; 6]);
+    for code in ["not-now", "unknown-user", "wrong-password"] {
+        assert_eq!(before[&format!("countersign_decisions_total{{event=\"login-refused\",code=\"{code}\"}}")], 0.0);
+    }
     let who = ["--user", "alice", "--password-stdin", "--pin", &house.pin(), "--resume", "--send", "whoami"];
     server.login_keeping(&house, &who, &[], "secret of alice\n").ok();
     server.login_keeping(&house, &who, &[], "secret of alice\n").ok();

@@ -6,12 +6,14 @@
 mod support;
 
 use serde_json::Value;
+use std::collections::BTreeSet;
 use std::fs::Permissions;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use support::{ALICE, House, PATIENCE, Server, command, connect, finish, run, status, until};
@@ -82,6 +84,45 @@ fn what_is_wrong_with_a_configuration_is_said_with_its_place_and_what_was_meant(
     run(&["check-config", &file], "").fails(1, &["binary.toml"]);
 }
 
+/// What a command says that may wait for ever, or take all memory that there is.
+fn within_bounds(words: &[&str]) -> (i32, String) {
+    let mut command = Command::new("sh");
+    command.args(["-c", "ulimit -v 4000000; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_countersign")]).args(words);
+    let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let status = status(&mut child);
+    let mut said = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    (status, said)
+}
+
+#[test]
+fn a_configuration_is_a_file_of_a_mebibyte_at_most_and_nothing_else_is_waited_for_or_read() {
+    const MOST: usize = 1 << 20;
+    let (house, file) = configured("");
+    let (pipe, long) = (house.path("pipe"), house.path("long.toml"));
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    std::fs::File::create(&long).unwrap().set_len(MOST as u64 + 1).unwrap();
+    let folder = house.path("");
+    for (file, says) in [
+        (pipe.as_str(), "this is no file"),
+        ("/dev/zero", "this is no file"),
+        (&folder, "this is no file"),
+        (&long, "a configuration has at most 1048576 bytes"),
+    ] {
+        for words in [&["check-config", file][..], &["serve", "--config", file]] {
+            let (status, said) = within_bounds(words);
+            assert!(status == 2 && said.contains(&format!("{file}: ")) && said.contains(says), "{status}: {said}");
+        }
+    }
+    let text = house.read("serve.toml") + "#";
+    let padded = |length: usize| {
+        house.write("serve.toml", [text.as_bytes(), &vec![b'x'; length - text.len()]].concat().as_slice(), 0o644)
+    };
+    run(&["check-config", &padded(MOST)], "").ok();
+    assert_eq!(padded(MOST + 1), file);
+    run(&["check-config", &file], "").fails(2, &["a configuration has at most 1048576 bytes"]);
+}
+
 #[test]
 fn a_check_looks_at_what_the_configuration_names() {
     let (house, file) = configured("max-sessions = 7");
@@ -99,6 +140,11 @@ fn a_check_looks_at_what_the_configuration_names() {
     for (lines, says) in [
         ("metrics-listen = \"here\"", "ADDRESS:PORT"),
         ("forward = \"localhost\"", "HOST:PORT"),
+        ("forward = \"localhost:0\"", "HOST:PORT"),
+        ("forward = \":5432\"", "HOST:PORT"),
+        ("exec = \"\"", "exec"),
+        ("metrics-listen = \"9450\"", "serve.toml:4:18"),
+        ("metrics-listen = \"127.0.0.1:65536\"", "ADDRESS:PORT"),
         ("ticket-keys = \"/nowhere/at/all\"", "/nowhere/at/all"),
         ("ticket-keys = \"keys\"\nticket-lifetime = \"0s\"", "ticket-lifetime"),
     ] {
@@ -106,6 +152,12 @@ fn a_check_looks_at_what_the_configuration_names() {
         let said = run(&["check-config", &file], "");
         assert!(said.status != 0 && said.err.contains(says), "{said:?}");
     }
+    let (_house, file) = configured("refusal-floor = \"10s\"");
+    assert!(run(&["check-config", &file], "").ok().err.contains("warning: --refusal-floor is no shorter"));
+    let (house, file) = configured("metrics-listen = \"127.0.0.1:4577\"");
+    let text = house.read("serve.toml").replace("127.0.0.1:0", "127.0.0.1:4577");
+    house.write("serve.toml", text.as_bytes(), 0o644);
+    run(&["check-config", &file], "").fails(2, &["--metrics-listen is the address of --listen"]);
     let (house, file) = configured("");
     let text = house.read("serve.toml").replace("127.0.0.1:0", "here");
     house.write("serve.toml", text.as_bytes(), 0o644);
@@ -364,6 +416,10 @@ fn a_reload_takes_what_it_can_says_what_it_can_not_and_cuts_no_session() {
     let line = server.wait_for(&["event=config-reloaded"]);
     assert!(line.contains("taken=max-sessions-per-user,server-name needs_restart=refusal-floor"), "{line}");
     say("two");
+    // It is said as long as it waits.
+    signal(&server, "-HUP");
+    let line = server.wait_for(&["event=config-reloaded"]);
+    assert!(line.contains("needs_restart=refusal-floor") && !line.contains("server-name"), "{line}");
     server.login(&house, "alice", "secret of alice", &["--server-name", "b", "--send", "whoami"]).ok();
     let other = house.session(connect(&server.address));
     server.login(&house, "alice", "secret of alice", &[]).fails(1, &[]);
@@ -678,16 +734,26 @@ fn a_server_whose_accounts_can_not_be_read_is_not_ready() {
     assert!(server.is_ready());
 }
 
+static OPERATING: LazyLock<String> = LazyLock::new(|| {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    std::fs::read_to_string(root.join("docs/operating.md")).unwrap()
+});
+
+/// The sources of `serve`, without their tests.
+fn sources() -> Vec<String> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut files = vec![root.join("serve.rs")];
+    files.extend(std::fs::read_dir(root.join("serve")).unwrap().map(|file| file.unwrap().path()));
+    let files = files.into_iter().filter(|file| file.extension().is_some_and(|end| end == "rs"));
+    let texts = files.map(|file| std::fs::read_to_string(file).unwrap());
+    texts.map(|text| text.split("\nmod tests {").next().unwrap().to_owned()).collect()
+}
+
 #[test]
 fn every_event_of_the_log_is_described_to_operators_and_no_other() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned();
-    let described = std::fs::read_to_string(root.join("docs/operating.md")).unwrap();
+    let described = &*OPERATING;
     let mut names: Vec<String> = countersign::Event::NAMES.map(str::to_owned).into();
-    let mut folders = vec![root.join("cli/src/serve.rs")];
-    folders.extend(std::fs::read_dir(root.join("cli/src/serve")).unwrap().map(|file| file.unwrap().path()));
-    for file in folders.into_iter().filter(|file| file.extension().is_some_and(|end| end == "rs")) {
-        let text = std::fs::read_to_string(file).unwrap();
-        let text = text.split("\nmod tests {").next().unwrap();
+    for text in sources() {
         let found = text.split("Entry::new(\"").skip(1).map(|rest| rest.split('"').next().unwrap().to_owned());
         names.extend(found);
     }
@@ -704,4 +770,71 @@ fn every_event_of_the_log_is_described_to_operators_and_no_other() {
     for event in events {
         assert!(names.iter().any(|name| name == event), "docs/operating.md tells of {event}, which there is not");
     }
+}
+
+/// What stands between backquotes in a cell.
+fn quoted(cell: &str) -> BTreeSet<&str> {
+    cell.split('`').skip(1).step_by(2).collect()
+}
+
+/// The names of the fields that are added in a piece of a source.
+fn added(source: &str) -> BTreeSet<&str> {
+    let calls = [".field(", ".count(", ".text(", "tell("];
+    let arguments = calls.iter().flat_map(|call| source.split(call).skip(1));
+    arguments.filter_map(|argument| argument.trim_start().strip_prefix('"')?.split('"').next()).collect()
+}
+
+/// The rows of the table that begins with this heading, by their cells.
+fn rows(heading: &str) -> Vec<Vec<&'static str>> {
+    let table = OPERATING.lines().skip_while(|line| !line.starts_with(heading)).skip(2);
+    let rows = table.take_while(|line| line.starts_with('|'));
+    rows.map(|row| row.trim_matches('|').split(" | ").collect()).collect()
+}
+
+#[test]
+fn each_field_of_an_event_is_described_to_operators_and_no_other() {
+    let of_logins: BTreeSet<&str> = rows("| field | what it is |").iter().flat_map(|row| quoted(row[0])).collect();
+    // It is told of beside `user_tag`.
+    let of_logins: BTreeSet<&str> = of_logins.into_iter().chain(["unknown_user"]).collect();
+    let of_events: Vec<_> = rows("| event |").iter().map(|row| (quoted(row[0]), quoted(row[2]))).collect();
+    assert!(of_events.len() > 15 && of_logins.len() > 15);
+
+    let sources = sources();
+    let described = sources.iter().find_map(|source| source.split_once("fn described(")).unwrap().1;
+    let of_keys = added(described.split("\n}\n").next().unwrap());
+    assert!(of_keys.len() > 3, "{of_keys:?}");
+    // Where a log is written, and what the library tells of a login.
+    let mut all: BTreeSet<&str> =
+        added(include_str!("../../src/io/events.rs")).into_iter().chain(["wait_ms", "rsa_ms", "verify_ms"]).collect();
+    assert!(all.len() > 15, "{all:?}");
+    let is_described =
+        |field: &str| of_logins.contains(field) || of_events.iter().any(|(_, fields)| fields.contains(field));
+    let unknown: Vec<_> = all.iter().filter(|field| !is_described(field)).collect();
+    assert!(unknown.is_empty(), "docs/operating.md does not say that a login has {unknown:?}");
+    for source in &sources {
+        let mut pieces = source.split("Entry::new(");
+        let mut before = pieces.next().unwrap();
+        for piece in pieces {
+            // To the end of the function, or to where another one is made.
+            let body = ["\n    }\n", "\n}\n"].iter().fold(piece, |piece, end| piece.split(end).next().unwrap());
+            let mut fields = added(body);
+            if body.contains("described(") || before.ends_with("described(") {
+                fields.extend(&of_keys);
+            }
+            all.extend(&fields);
+            before = piece;
+            // A login's have been looked at; and of those whose name stands elsewhere nobody knows which row they have.
+            let Some(event) = piece.strip_prefix('"').and_then(|rest| rest.split('"').next()) else { continue };
+            let (_, row) = of_events.iter().find(|(events, _)| events.contains(event)).unwrap();
+            let of_logins = if countersign::Event::NAMES.contains(&event) { &of_logins } else { row };
+            let unknown: Vec<_> =
+                fields.iter().filter(|field| !row.contains(*field) && !of_logins.contains(*field)).collect();
+            assert!(unknown.is_empty(), "docs/operating.md does not say that {event} has {unknown:?}");
+        }
+    }
+    // And the other way round, but for the values of a field, and for what is added elsewhere.
+    let others = ["strangers", "slow-reader", "unwritable", "via", "peer", "cause", "count"];
+    let told = of_events.iter().flat_map(|(_, fields)| fields).chain(&of_logins);
+    let missing: Vec<_> = told.filter(|field| !all.contains(*field) && !others.contains(field)).collect();
+    assert!(missing.is_empty(), "docs/operating.md tells of {missing:?}, which no event has");
 }

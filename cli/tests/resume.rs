@@ -5,7 +5,8 @@ mod support;
 
 use countersign::{Credential, Ticket, UsedTickets};
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
 use support::{House, Said, Server, run};
@@ -107,6 +108,30 @@ fn a_ticket_is_good_once() {
     for counted in ["s_not_taken_total{code=\"used\"} 1", "s_not_taken_total{code=\"forgotten\"} 0", "_chains 1"] {
         assert!(metrics.contains(&format!("\ncountersign_ticket{counted}\n")), "{counted} in {metrics}");
     }
+}
+
+/// The server may have taken it, and be gone before it could say so.
+#[test]
+fn a_ticket_that_was_shown_is_shown_no_more_whatever_came_of_it() {
+    let house = House::new();
+    let (mut server, pin) = (house.serve(&[]), house.pin());
+    let who = ["--user", "alice", "--password-stdin", "--pin", &pin, "--resume"];
+    let said = server.login_keeping(&house, &who, &[], GOOD);
+    full(&mut server, said);
+    assert_eq!(house.read(CACHE).lines().filter(|line| !line.starts_with('#')).count(), 1);
+    let address = server.address.clone();
+    drop(server);
+    let listener = TcpListener::bind(&address).unwrap();
+    let gone = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        stream.read_exact(&mut [0; 3]).unwrap();
+        // Nobody comes a second time.
+        drop((stream, listener));
+    });
+    let mut login = support::command(&["login", "--server", &address, "--user", "alice", "--pin", &pin, "--resume"]);
+    support::finish(login.env("XDG_STATE_HOME", house.path("state")), "").fails(4, &[]);
+    gone.join().unwrap();
+    assert_eq!(house.read(CACHE).lines().filter(|line| !line.starts_with('#')).count(), 0);
 }
 
 #[test]

@@ -34,6 +34,9 @@ fn accounts_move_at_their_next_login_and_stay_moved() {
         login(&server, &house, "something else", &[]).fails(1, &["refused"]);
         login(&server, &house, PASSWORD, &["--stretched-only"]).fails(1, &["refused"]);
         assert!(house.read("users.txt").contains(" password=$argon2id$"));
+        // As long as another server may not know what it would move to.
+        login(&serve(&house, &["--stretch-moving", "--no-password-upgrade"]), &house, PASSWORD, &[]).ok();
+        assert!(house.read("users.txt").contains(" password=$argon2id$"));
         login(&server, &house, PASSWORD, &[]).ok();
         let line = house.read("users.txt");
         assert!(line.contains(";m=7168,t=5,p=1;realm=db.example") && !line.contains("password="), "{line}");
@@ -46,6 +49,9 @@ fn accounts_move_at_their_next_login_and_stay_moved() {
     {
         // Those that come first are the ones to move to.
         let stronger = ["--stretch", "--stretch-realm", "db.example", "--stretch-parameters", "m=8192,t=5,p=1"];
+        let server = house.serve(&[&stronger[..], &CHEAP, &["--no-password-upgrade"]].concat());
+        login(&server, &house, PASSWORD, &[]).ok();
+        assert!(house.read("users.txt").contains("m=7168"));
         let server = house.serve(&[&stronger[..], &CHEAP].concat());
         login(&server, &house, PASSWORD, &[]).ok();
         let line = house.read("users.txt");
@@ -135,7 +141,10 @@ fn passwords_that_are_no_good_are_told_of_before_anybody_logs_in() {
         assert!(said.contains("warning: 1 account with a password that is stretched for another realm"), "{said}");
     }
     let said = check("");
-    assert!(said.contains("warning: 1 password is stretched, and no good without --stretch"), "{said}");
+    assert!(
+        said.contains("warning: 1 account with a password that is stretched, which is no good without --stretch"),
+        "{said}"
+    );
     let newest = [&["passwd", "alice", "--password-stdin", "--stretch-realm", "db.example"][..], &CHEAP].concat();
     user(&house, &newest, "another secret\n").ok();
     assert_eq!((check(stretch), check(&moving)), (String::new(), String::new()));

@@ -107,6 +107,8 @@ fn a_store_of_ones_own_passes_and_none_does_with_a_fault_that_lets_somebody_in_o
 fn a_store_that_loses_something_of_an_account_or_takes_one_for_another_does_not_pass() {
     are_refused(
         [
+            (Fault::AddedTwice, "\"alice\" is added once"),
+            (Fault::RemovedTwice, "\"alice\" is removed once"),
             (Fault::NewTokensAreInNoIndex, "a token of robot's lets robot in"),
             (Fault::TokensFindNoVersion, "who is found by a token is as by their name"),
             (Fault::RolesComeAlive, "a change of a role that was removed"),

@@ -150,7 +150,7 @@ impl Course<'_> {
         let resumed = count(|outcome| *outcome == Outcome::Done { resumed: true });
         let over_time = slices(&visits, &due, self.duration, &counts, &watched);
         let counted = counted::between(&counts, &server.counts()).map(|counted| {
-            let chains_per_second = counted::chains_per_second(latencies.len(), resumed, elapsed);
+            let chains_per_second = counted::chains_per_second(latencies.len(), resumed, self.duration.as_secs_f64());
             let full_after_seconds = counted::full_after(&counted.tickets, chains_per_second, &over_time);
             let tickets = TicketMemory { full_after_seconds, ..counted.tickets };
             Counted { memory_bytes: server.memory(), tickets, ..counted }

@@ -48,7 +48,7 @@ impl Serve {
     /// Everything that a start does, but for listening and for taking over saved tickets.
     fn check(&self) -> Result<Found, Failure> {
         let mut warnings = Vec::new();
-        let service = self.service()?;
+        let service = self.service();
         self.guessing.penalties()?;
         let (keys, of_keys) = self.keys.load(None)?;
         warnings.extend(of_keys);
@@ -86,8 +86,12 @@ impl Serve {
         facts.extend(count.map(|count| term::count(usize::try_from(count).unwrap_or(usize::MAX), "account")));
         facts.extend(directory);
         facts.extend(redis);
-        listen::check(&self.listen)?;
-        self.metrics_listen.iter().try_for_each(|address| listen::check(address))?;
+        listen::check("--listen", &self.listen)?;
+        self.metrics_listen.iter().try_for_each(|address| listen::check("--metrics-listen", address))?;
+        if self.metrics_listen.as_ref() == Some(&self.listen) && !self.listen.ends_with(":0") {
+            return Err(Failure::usage("--metrics-listen is the address of --listen: pick another"));
+        }
+        warnings.extend(self.options.warning());
         // As a start reads it, which takes it only later.
         self.kept_tickets(tickets.as_ref())?;
         let (more, has_balancers) = (self.more_files(), !self.proxy_protocol.is_empty());

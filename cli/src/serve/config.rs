@@ -13,7 +13,8 @@ use countersign::files::FileError;
 use std::any::TypeId;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
-use std::fs;
+use std::fs::{self, File};
+use std::io::{self, Read};
 use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -267,11 +268,7 @@ fn excludes(command: &Command, one: &Arg, other: &Arg) -> bool {
 
 /// Reads a file, and says all that is wrong with it at once.
 fn read(file: &Path, command: &Command) -> Result<Vec<Added>, Failure> {
-    let io = |source: std::io::Error| Failure::file(&FileError::Io { path: file.to_owned(), source });
-    if fs::metadata(file).map_err(io)?.len() > MAX_FILE {
-        return Err(Failure::usage(format_args!("{}: a configuration has at most {MAX_FILE} bytes", file.display())));
-    }
-    let text = fs::read_to_string(file).map_err(io)?;
+    let text = text_of(file)?;
     let say = |(line, column): (usize, usize), what: &str| format!("{}:{line}:{column}: {what}", file.display());
     let document = Document::parse(&text).map_err(|error| {
         let at = place(&text, error.span());
@@ -291,6 +288,23 @@ fn read(file: &Path, command: &Command) -> Result<Vec<Added>, Failure> {
         }
     }
     if wrong.is_empty() { Ok(added) } else { Err(Failure::usage(wrong.join("\n"))) }
+}
+
+/// The text of what is a file, and no longer than one may be: for whoever writes to a pipe nobody waits, and a device has no end.
+fn text_of(file: &Path) -> Result<String, Failure> {
+    let io = |source| Failure::file(&FileError::Io { path: file.to_owned(), source });
+    if !fs::metadata(file).map_err(io)?.is_file() {
+        let reason = "this is no file, and a configuration is read again at each SIGHUP";
+        return Err(Failure::usage(format_args!("{}: {reason}", file.display())));
+    }
+    let mut bytes = Vec::new();
+    let read = |file: File| file.take(MAX_FILE.saturating_add(1)).read_to_end(&mut bytes);
+    File::open(file).and_then(read).map_err(io)?;
+    if u64::try_from(bytes.len()).is_ok_and(|length| length <= MAX_FILE) {
+        String::from_utf8(bytes).map_err(|error| io(io::Error::new(io::ErrorKind::InvalidData, error)))
+    } else {
+        Err(Failure::usage(format_args!("{}: a configuration has at most {MAX_FILE} bytes", file.display())))
+    }
 }
 
 /// Line and column, both from 1.
@@ -512,6 +526,7 @@ mod tests {
         let value = match name {
             "ldap-group" => "cn=clerks read".to_owned(),
             "penalty-exempt" | "proxy-protocol" => "192.0.2.1".to_owned(),
+            "listen" | "metrics-listen" | "forward" => "localhost:1".to_owned(),
             "stretch-parameters" => "m=65536,t=3,p=4".to_owned(),
             _ => default.unwrap_or_else(|| "1".to_owned()),
         };

@@ -8,28 +8,41 @@ use std::net::{TcpListener, ToSocketAddrs};
 /// In the place of an address.
 const SYSTEMD: &str = "systemd";
 
+/// `ADDRESS:PORT`, or what stands in the place of one.
+pub(super) fn address(text: &str) -> Result<String, String> {
+    let is_one = text == SYSTEMD || port(text).is_some();
+    if is_one { Ok(text.to_owned()) } else { Err("write it as ADDRESS:PORT, such as 127.0.0.1:4500".to_owned()) }
+}
+
+/// `HOST:PORT` of what can be connected to.
+pub(super) fn target(text: &str) -> Result<String, String> {
+    let is_one = port(text).is_some_and(|port| port > 0);
+    if is_one { Ok(text.to_owned()) } else { Err("write it as HOST:PORT, such as localhost:5432".to_owned()) }
+}
+
+fn port(text: &str) -> Option<u16> {
+    let (host, port) = text.rsplit_once(':')?;
+    port.parse().ok().filter(|_| !host.is_empty())
+}
+
 /// Listens at `HOST:PORT`, or on the one socket that systemd hands over, as this flag says.
 pub(super) fn listen(flag: &str, address: &str) -> Result<TcpListener, Failure> {
     if address == SYSTEMD {
         return handed_over();
     }
     bind(address).map_err(|error| {
-        let failure = Failure::new(format_args!("cannot listen on {address}: {error}"));
-        if error.kind() == io::ErrorKind::InvalidInput {
-            failure.and("write it as ADDRESS:PORT")
-        } else {
-            failure.and(format_args!("pick another {flag} address"))
-        }
+        Failure::new(format_args!("cannot listen on {address}: {error}"))
+            .and(format_args!("pick another {flag} address"))
     })
 }
 
-/// Whether it is an address at all.
-pub(super) fn check(address: &str) -> Result<(), Failure> {
+/// Whether it is an address of this machine, as far as names go.
+pub(super) fn check(flag: &str, address: &str) -> Result<(), Failure> {
     if address == SYSTEMD {
         return Ok(());
     }
     let found = address.to_socket_addrs().map(drop);
-    found.map_err(|error| Failure::new(format_args!("{address}: {error}; write it as ADDRESS:PORT")))
+    found.map_err(|error| Failure::new(format_args!("{flag} {address}: {error}")))
 }
 
 /// As [`TcpListener::bind`], with room for more connections that are not accepted yet than its 128: past them the kernel
@@ -71,6 +84,9 @@ fn handed_over() -> Result<TcpListener, Failure> {
     }
     let listener = sockets.take_tcp_listener(0).map_err(|error| bad(&error))?;
     let listener = listener.ok_or_else(|| bad(&"no socket was handed over"))?;
+    if !socket2::SockRef::from(&listener).is_listener().unwrap_or(true) {
+        return Err(bad(&"a connection was handed over, and no socket that listens (Accept=no)"));
+    }
     listener.set_nonblocking(true).map_err(|error| bad(&error))?;
     Ok(listener)
 }

@@ -9,7 +9,7 @@ use super::log::{Cause, Log};
 use super::sharing::Watched;
 use countersign::events::Decision;
 use countersign::{Acceptor, Counts, Event, Reason, TicketKeys, UsedCounts};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt::{Display, Write as _};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -226,6 +226,19 @@ impl Page {
     }
 }
 
+/// Decisions that alarms are for, there before the first one: a rate is of a count that there was before.
+const FROM_THE_START: [(&str, &str); 9] = [
+    ("turned-away", "made-way"),
+    ("turned-away", "no-room"),
+    ("turned-away", "no-session"),
+    ("turned-away", "pressed"),
+    ("turned-away", "stopping"),
+    ("turned-away", "unsolved"),
+    ("login-refused", "not-now"),
+    ("login-refused", "unknown-user"),
+    ("login-refused", "wrong-password"),
+];
+
 fn escaped(value: &str) -> String {
     value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
 }
@@ -265,8 +278,13 @@ impl Sources {
             counter,
             "Logins, handshakes and sessions, by how each ended: the events of the log.",
         );
-        for (event, code, count) in acceptor.totals().iter() {
+        let totals = acceptor.totals();
+        let seen: HashSet<(&str, &str)> = totals.iter().map(|(event, code, _)| (event, code)).collect();
+        for (event, code, count) in totals.iter() {
             page.sample("countersign_decisions_total", &[("event", event), ("code", code)], count);
+        }
+        for (event, code) in FROM_THE_START.into_iter().filter(|row| !seen.contains(row)) {
+            page.sample("countersign_decisions_total", &[("event", event), ("code", code)], 0);
         }
         page.head(
             "countersign_proxy_failures_total",

@@ -106,6 +106,13 @@ impl Default for Options {
 }
 
 impl Options {
+    /// What is doubtful about them.
+    pub(super) fn warning(&self) -> Option<String> {
+        (self.refusal_floor >= self.handshake_timeout).then(|| {
+            "warning: --refusal-floor is no shorter than --handshake-timeout: clients give up before they hear of a refusal".to_owned()
+        })
+    }
+
     /// Of a server that takes these credentials.
     pub(super) fn config(&self, kinds: &[CredentialKind]) -> Result<ServerConfig, Failure> {
         let config = ServerConfig::new(crypto::provider())

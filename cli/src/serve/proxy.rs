@@ -226,6 +226,19 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_header_has_two_addresses_of_the_client_s_family() {
+        let address = |text: &str| text.parse::<SocketAddr>().unwrap();
+        for (local, peer, said) in [
+            ("192.0.2.2:4500", "203.0.113.9:1", "192.0.2.2:4500"),
+            ("[2001:db8::2]:4500", "[2001:db8::9]:1", "[2001:db8::2]:4500"),
+            ("[2001:db8::2]:4500", "203.0.113.9:1", "0.0.0.0:4500"),
+            ("192.0.2.2:4500", "[2001:db8::9]:1", "[::]:4500"),
+        ] {
+            assert_eq!(same_family(address(local), address(peer)), address(said), "{local} {peer}");
+        }
+    }
+
     #[tokio::test]
     async fn both_versions_are_read_to_their_last_byte() {
         let v2 = |command: u8, family: u8, body: &[u8]| {

@@ -102,7 +102,7 @@ impl Reload {
 
     fn read(&self) -> Result<Read, NotTaken> {
         let serve = config::again().map_err(NotTaken::Config)?;
-        let service = serve.service().map_err(NotTaken::Config)?;
+        let service = serve.service();
         let puzzles = serve.options.puzzles().map_err(NotTaken::Config)?;
         let penalties = serve.guessing.penalties().map_err(NotTaken::Config)?;
         let before = self.server.acceptor.keys();

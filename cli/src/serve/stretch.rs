@@ -20,13 +20,13 @@ pub(super) struct StretchArgs {
     stretch_realm: Option<String>,
     /// What stretching takes of a client: KiB of memory, passes, lanes. Given twice, the new ones first, passwords at the second
     /// ones are good, too, and move to the new ones at their users' next logins, but for those of accounts with a second factor, which `user passwd`
-    /// moves. Of several servers each first gets OLD, NEW, and only then NEW, OLD: one that knows the old ones alone refuses who has moved [default:
+    /// moves. Of several servers each gets them with --no-password-upgrade first: one that knows the old ones alone refuses who has moved [default:
     /// m=65536,t=3,p=4]
     #[arg(long = "stretch-parameters", value_name = "PARAMETERS", requires = "stretch")]
     parameters: Vec<StretchParameters>,
     /// Ask clients for the password itself, too, and move accounts that have no stretched one yet at their users' next logins. As
-    /// long as this is given, every login by password costs a password hash. Of several servers all begin with that at once: to one without it a
-    /// password that has moved is wrong
+    /// long as this is given, every login by password costs a password hash. Of several servers each gets it with --no-password-upgrade first: to one
+    /// without it a password that has moved is wrong
     #[arg(long, requires = "stretch")]
     stretch_moving: bool,
 }
@@ -51,10 +51,11 @@ impl StretchArgs {
 
 /// Whether a good login by password has the password stored anew.
 pub(super) fn is_due(account: &Account, stretching: Option<&Stretching>, keeps_passwords: bool) -> bool {
+    if keeps_passwords {
+        return false;
+    }
     match (stretching, account.stretched()) {
-        (None, _) => {
-            !keeps_passwords && account.password_cost().is_some_and(|cost| PasswordCheck::needs_upgrade(&cost))
-        }
+        (None, _) => account.password_cost().is_some_and(|cost| PasswordCheck::needs_upgrade(&cost)),
         (Some(of), Some(kept)) => kept.is_announced_by(of) && of.parameters().first() != Some(&kept.parameters()),
         (Some(of), None) => of.is_moving() && account.has_password(),
     }
@@ -91,10 +92,10 @@ impl Counts {
     /// Whose passwords are no good here, as warnings; and how many have not moved yet.
     pub(super) fn warnings(&self, stretching: Option<&Stretching>) -> Vec<String> {
         let Some(stretching) = stretching else {
-            let text = |count| {
-                format!("warning: {} stretched, and no good without --stretch", term::count(count, "password is"))
+            let text = |accounts| {
+                format!("warning: {accounts} with a password that is stretched, which is no good without --stretch")
             };
-            return if self.other > 0 { vec![text(self.other)] } else { Vec::new() };
+            return if self.other > 0 { vec![text(term::count(self.other, "account"))] } else { Vec::new() };
         };
         let plain = (self.plain > 0).then(|| {
             let accounts = term::count(self.plain, "account");
@@ -134,5 +135,43 @@ impl From<countersign_stores::PasswordCounts> for Counts {
     fn from(counts: countersign_stores::PasswordCounts) -> Self {
         let count = |count: u64| usize::try_from(count).unwrap_or(usize::MAX);
         Self { plain: count(counts.plain), older: count(counts.older), other: count(counts.not_announced) }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use countersign::accounts::HashParameters;
+
+    #[test]
+    fn a_password_is_due_to_be_stored_anew_where_it_moves_or_is_hashed_too_cheaply() {
+        let of = |parameters: &[StretchParameters]| Stretching::new("db.example", parameters).unwrap();
+        let [old, new] = [7, 8].map(|memory| StretchParameters::new(memory, 5, 1).unwrap());
+        let (only, both, moving) = (of(&[old]), of(&[new, old]), of(&[old]).with_moving());
+        let account = |cost: Option<HashParameters>| {
+            let mut account = Account::new("alice", [""; 0]).unwrap();
+            cost.into_iter().for_each(|cost| account.set_password_with(b"password", cost).unwrap());
+            account
+        };
+        let cheap = HashParameters::new(8, 1, 1).unwrap();
+        let (none, weak, good) = (account(None), account(Some(cheap)), account(Some(HashParameters::default())));
+        let mut kept = account(None);
+        kept.set_stretched(&only.stretch("alice", b"password").unwrap().newest());
+        for (account, stretching, due) in [
+            (&none, None, false),
+            (&none, Some(&moving), false),
+            (&weak, None, true),
+            (&good, None, false),
+            (&good, Some(&only), false),
+            (&good, Some(&moving), true),
+            (&kept, None, false),
+            (&kept, Some(&only), false),
+            (&kept, Some(&moving), false),
+            (&kept, Some(&both), true),
+        ] {
+            assert_eq!(is_due(account, stretching, false), due, "{account:?} {stretching:?}");
+            assert!(!is_due(account, stretching, true));
+        }
     }
 }

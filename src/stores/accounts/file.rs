@@ -130,7 +130,7 @@ impl AccountFile {
     /// # Errors
     /// [`FileError`]; [`AccountFile::accounts`] stays as it was, and is not to be served.
     pub fn refresh(&self) -> Result<(), Arc<FileError>> {
-        let View { error, begun, .. } = self.reader.ask(FIRST);
+        let View { error, begun, .. } = self.reader.ask_patiently(FIRST);
         match error {
             Some(error) => Err(error),
             None if begun.elapsed() > STALE => Err(Arc::new(FileError::Late { path: self.path.clone() })),

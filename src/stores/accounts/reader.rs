@@ -84,15 +84,24 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Reader<T, E> {
     /// What a look came to that began after this was called; what an earlier one did, where that takes longer than
     /// `patience`, or than somebody else waited for it.
     pub(super) fn ask(&self, patience: Duration) -> View<T, E> {
+        self.wait(patience, true)
+    }
+
+    /// As [`Reader::ask`], for as long as this `patience` lasts, whoever else waited in vain: after a change of one's own, which is to be seen.
+    pub(super) fn ask_patiently(&self, patience: Duration) -> View<T, E> {
+        self.wait(patience, false)
+    }
+
+    fn wait(&self, patience: Duration, with_others: bool) -> View<T, E> {
         let start = Instant::now();
         let mut state = self.0.lock();
         state.asked = state.asked.saturating_add(1);
         let question = state.asked;
         self.0.changed.notify_all();
-        while state.answered < question && !state.is_late {
+        while state.answered < question && !(with_others && state.is_late) {
             let left = patience.saturating_sub(start.elapsed());
             if left.is_zero() {
-                state.is_late = true;
+                state.is_late |= with_others;
                 break;
             }
             state = self.0.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
@@ -225,6 +234,24 @@ mod tests {
         }
         let view = reader.ask(Duration::ZERO);
         assert_eq!((*view.good, view.error.as_deref()), (1, Some(&7)), "an error leaves what was read");
+    }
+
+    #[test]
+    fn who_has_changed_something_waits_for_it_however_short_others_have_waited() {
+        let (reader, give, begun) = reader();
+        assert_eq!(*reader.ask_patiently(Duration::from_millis(1)).good, 0);
+        assert!(!reader.0.lock().is_late, "that is no matter of others'");
+        assert_eq!(*reader.ask(Duration::from_millis(1)).good, 0);
+        begun.recv().unwrap();
+        thread::scope(|scope| {
+            let patient = scope.spawn(|| *reader.ask_patiently(LONG).good);
+            while reader.0.lock().asked < 3 {
+                thread::yield_now();
+            }
+            (1..=2).for_each(|number| give.send(Ok(number)).unwrap());
+            assert_eq!(patient.join().unwrap(), 2, "the first look had begun before");
+        });
+        drop(give);
     }
 
     #[test]

@@ -76,10 +76,17 @@ impl FileThreads {
 }
 
 impl File {
+    /// Edits it. Whoever made the change finds it from then on.
+    fn edit(&self, change: impl FnMut(&mut Accounts) -> Result<(), StoreError>) -> Result<(), StoreError> {
+        edit_accounts(&self.path, Missing::Fail, change)?;
+        drop(self.reader.ask_patiently(FIRST));
+        Ok(())
+    }
+
     fn update(&self, old: &Account, new: &Account) -> Result<Account, StoreError> {
         edit_accounts(&self.path, Missing::Fail, |accounts| accounts.exchange(old, new))?;
         // Under the epoch that its next logins have.
-        let accounts = served(self.reader.ask(FIRST))?;
+        let accounts = served(self.reader.ask_patiently(FIRST))?;
         // As it is written: a key's comment loses its blanks there, for one.
         let is_it = |stored: &Account| stored.to_string() == new.to_string();
         accounts.stored(new.name()).filter(is_it).ok_or(StoreError::Conflict)
@@ -123,7 +130,7 @@ impl AccountStore for AccountFile {
     async fn add(&self, account: &Account) -> Result<(), StoreError> {
         let (account, accounts) = (account.clone(), self.accounts());
         let add = move |file: &File| {
-            edit_accounts(&file.path, Missing::Fail, |accounts| Ok::<_, StoreError>(accounts.insert(&account)?))?;
+            file.edit(|accounts| Ok(accounts.insert(&account)?))?;
             accounts.answers.adopt(&account, now().now());
             Ok(())
         };
@@ -157,8 +164,7 @@ impl AccountStore for AccountFile {
 
     async fn remove(&self, name: &str) -> Result<(), StoreError> {
         let name = name.to_owned();
-        let remove =
-            move |file: &File| edit_accounts(&file.path, Missing::Fail, |accounts| Ok(accounts.remove(&name)?));
+        let remove = move |file: &File| file.edit(|accounts| Ok(accounts.remove(&name)?));
         self.threads.edit(remove).await
     }
 
@@ -172,9 +178,7 @@ impl AccountStore for AccountFile {
 
     async fn add_role(&self, role: &Role) -> Result<(), StoreError> {
         let role = role.clone();
-        let add = move |file: &File| {
-            edit_accounts(&file.path, Missing::Fail, |accounts| Ok(accounts.insert_role(role.clone())?))
-        };
+        let add = move |file: &File| file.edit(|accounts| Ok(accounts.insert_role(role.clone())?));
         self.threads.edit(add).await
     }
 
@@ -183,15 +187,13 @@ impl AccountStore for AccountFile {
             return Err(StoreError::Conflict);
         }
         let (old, new) = (old.clone(), new.clone());
-        let update =
-            move |file: &File| edit_accounts(&file.path, Missing::Fail, |accounts| accounts.exchange_role(&old, &new));
+        let update = move |file: &File| file.edit(|accounts| accounts.exchange_role(&old, &new));
         self.threads.edit(update).await
     }
 
     async fn remove_role(&self, name: &str) -> Result<(), StoreError> {
         let name = name.to_owned();
-        let remove =
-            move |file: &File| edit_accounts(&file.path, Missing::Fail, |accounts| Ok(accounts.remove_role(&name)?));
+        let remove = move |file: &File| file.edit(|accounts| Ok(accounts.remove_role(&name)?));
         self.threads.edit(remove).await
     }
 }
