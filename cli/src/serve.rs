@@ -145,7 +145,9 @@ database, a ticket of one is good at the others, and once at all of them. The ke
 they outlive a restart (--ticket-keys has no place there), and are made anew by whichever server finds that it is time. All of it
 is kept under a secret that follows from the private key. The log says when Redis is away and back (events redis-away, redis-back),
 and when it has lost what it knew of used tickets (redis-emptied): those of before are not taken any more. Another service at
-the same Redis needs another --redis-prefix. docs/cluster.md has it all in a row: three servers, PostgreSQL, Redis and a balancer.
+the same Redis needs another --redis-prefix; all servers of one need the same Redis, database number and prefix, or used tickets
+are good again at those that differ. A user of Redis's needs the rights that docs/cluster.md lists; it has it all in a row: three
+servers, PostgreSQL, Redis and a balancer.
 
 --metrics-listen answers /metrics (for Prometheus), /healthz and /readyz over plain HTTP, without a
 login: keep it on an address that only those reach who may know. What is counted, and what each line of

@@ -144,6 +144,34 @@ fn a_retired_key_is_not_over_because_a_clock_jumped() {
     log_in(&server);
 }
 
+/// As a time server or a battery has it after a boot.
+#[cfg(feature = "redis")]
+#[test]
+fn a_server_whose_clock_is_ahead_does_not_say_to_a_new_redis_when_it_began() {
+    let Some(library) = faketime() else { return };
+    let (Some(redis), Some(database)) = (support::servers::Redis::start(), Database::open("ahead_of_redis")) else {
+        return;
+    };
+    let house = House::empty();
+    let password = house.write("redis-password", format!("{}\n", support::servers::Redis::PASSWORD).as_bytes(), 0o600);
+    let more = ["--redis", &redis.address(), "--redis-password-file", &password];
+    let words = serving(&house, &database.address, &[&PATIENT[..], &["--redis-timeout", "20s"], &more].concat());
+    let wrong = Clock::of(&house, "clock", "+50m").serve(&library, &words);
+    // At its start, and in all the looks that follow.
+    let scripts = || -> u32 {
+        let all = redis.ask(&["INFO", "commandstats"]);
+        let calls = all.lines().find_map(|line| line.strip_prefix("cmdstat_evalsha:calls=")).unwrap_or("0,");
+        calls.split(',').next().unwrap().parse().unwrap()
+    };
+    let before = scripts();
+    support::until("it has looked three times", || scripts() >= before + 12);
+    assert_eq!(redis.ask(&["HGET", "countersign:tickets", "since"]), "\n");
+    let _right = Server::of(command(&words));
+    let since: u64 = redis.ask(&["HGET", "countersign:tickets", "since"]).trim().parse().unwrap();
+    assert!(since <= SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs());
+    drop(wrong);
+}
+
 /// They look for new keys every six seconds.
 #[cfg(feature = "redis")]
 #[test]

@@ -1,5 +1,5 @@
 //! Three servers as one service, as docs/cluster.md has them: over one PostgreSQL and one Redis, behind a balancer that tells the clients'
-//! addresses. One of the three is killed.
+//! addresses. One of the three is killed. And HAProxy, as that page configures it, before three whose accounts go away.
 //!
 //! `.ci/postgres cargo test -p countersign-cli --test cluster` starts PostgreSQL for it; it starts `redis-server` itself. Without them nothing is
 //! tested here, and it says so.
@@ -15,8 +15,11 @@
 mod support;
 
 use countersign::{Begun, Credential, LoginError, Stream, Ticket};
+use countersign_stores::Place;
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Barrier};
 use std::thread;
@@ -236,4 +239,120 @@ fn a_server_that_is_killed_under_load_takes_nothing_with_it_but_its_own_connecti
     let others = ticket(&cluster.log_in(&b, "bob").unwrap());
     assert!(cluster.takes(&killed, &others));
     assert!(!cluster.takes(&killed, &kept) && !cluster.takes(&killed, &used));
+}
+
+const PAGE: &str = include_str!("../../docs/cluster.md");
+
+#[test]
+fn the_recipe_says_as_whom_servers_come_to_the_database() {
+    let address = PAGE.lines().find_map(|line| line.strip_prefix("export USERS=\"")?.strip_suffix('"')).unwrap();
+    let place = Place::parse(&address.replace("$USER", "somebody")).unwrap();
+    assert!(place.to_string().starts_with("postgres://somebody@"), "{place}");
+}
+
+/// HAProxy, as docs/cluster.md configures it.
+struct HaProxy {
+    process: Child,
+    port: u16,
+    /// Where it says what it knows of the servers.
+    socket: String,
+}
+
+impl HaProxy {
+    fn before(house: &House, servers: &[Server]) -> Option<Self> {
+        // Debian's is where only root looks.
+        let names = ["haproxy", "/usr/sbin/haproxy"];
+        let quiet = |name: &&&str| Command::new(name).arg("-v").stdout(Stdio::null()).status().is_ok();
+        let Some(name) = names.iter().find(quiet) else {
+            support::left_out("haproxy", "no HAProxy (Debian's package haproxy)");
+            return None;
+        };
+        let (_, rest) = PAGE.split_once("`haproxy.cfg`, ").unwrap();
+        let recipe = rest.split("```text\n").nth(1).unwrap().split("```").next().unwrap();
+        let port = TcpListener::bind("[::]:0").unwrap().local_addr().unwrap().port();
+        let mut file = recipe.replace("bind :::4500 ", &format!("bind :::{port} "));
+        assert_ne!(file, recipe);
+        for (number, server) in servers.iter().enumerate() {
+            let started = server.seen.iter().find_map(|line| line.split_once("metrics_listen=127.0.0.1:")).unwrap().1;
+            let metrics = started.split_whitespace().next().unwrap();
+            file = file.replace(&format!("127.0.0.1:450{}", number + 1), &server.address);
+            file = file.replace(&format!("port 945{}", number + 1), &format!("port {metrics}"));
+        }
+        let socket = house.path("haproxy");
+        let file = house.write("haproxy.cfg", format!("global\n  stats socket {socket}\n{file}").as_bytes(), 0o644);
+        let process = Command::new(name).args(["-db", "-f", &file]).spawn().unwrap();
+        let haproxy = Self { process, port, socket };
+        support::until("it listens", || TcpStream::connect(haproxy.address()).is_ok());
+        Some(haproxy)
+    }
+
+    fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    /// Whether this many of the three servers that it asks are there, as it sees it.
+    fn sees(&self, count: usize) -> bool {
+        let mut stream = UnixStream::connect(&self.socket).unwrap();
+        stream.write_all(b"show servers state servers\n").unwrap();
+        let text = std::io::read_to_string(&mut stream).unwrap();
+        let states = text.lines().map(|line| line.split(' ').collect::<Vec<_>>());
+        let asked: Vec<_> =
+            states.filter(|words| words.get(3).is_some_and(|name| ["one", "two", "three"].contains(name))).collect();
+        assert_eq!(asked.len(), 3, "{text}");
+        asked.iter().filter(|words| words[5] == "2").count() == count
+    }
+}
+
+impl Drop for HaProxy {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// What a client says where a server can't look at credentials now.
+const NOT_NOW: i32 = 8;
+
+#[test]
+fn behind_the_balancer_of_the_recipe_servers_without_their_accounts_say_not_now_and_sessions_go_on() {
+    let house = House::new();
+    let words = ["--proxy-protocol", "127.0.0.1", "--metrics-listen", "127.0.0.1:0"];
+    let mut servers: Vec<Server> = (0..3).map(|_| house.serve(&[&PATIENT[..], &words].concat())).collect();
+    for server in &mut servers {
+        server.wait_for(&["event=started"]);
+    }
+    let Some(haproxy) = HaProxy::before(&house, &servers) else { return };
+    let (address, pin) = (haproxy.address(), house.pin());
+    let log_in = || {
+        let args =
+            ["login", "--server", &address, "--user", "alice", "--password-stdin", "--pin", &pin, "--send", "whoami"];
+        support::run(&args, "secret of alice\n")
+    };
+    support::until("it sees them all", || haproxy.sees(3));
+    let mut sessions: Vec<_> = (0..3).map(|_| house.session(connect(&address))).collect();
+    drop(house.session(connect(&format!("[::1]:{}", haproxy.port))));
+
+    let users = house.read("users.txt");
+    std::fs::remove_file(house.path("users.txt")).unwrap();
+    support::until("it sees none", || haproxy.sees(0));
+    for _ in 0..3 {
+        log_in().fails(NOT_NOW, &[]);
+    }
+    for session in &mut sessions {
+        assert!(echoes(session));
+    }
+    house.write("users.txt", users.as_bytes(), 0o600);
+    support::until("it sees them again", || haproxy.sees(3));
+    log_in().ok();
+    for server in &mut servers {
+        server.said(&["event=login-accepted", "peer=127.0.0.1:", "via=127.0.0.1:"]);
+    }
+
+    // Of one that is gone only its own connections are.
+    servers[0].child.kill().unwrap();
+    servers[0].child.wait().unwrap();
+    (0..6).for_each(|_| drop(log_in().ok()));
+    support::until("it sees two", || haproxy.sees(2));
+    (0..3).for_each(|_| drop(log_in().ok()));
+    assert_eq!(sessions.iter_mut().map(echoes).filter(|&is_there| is_there).count(), 2);
 }

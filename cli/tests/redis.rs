@@ -104,6 +104,21 @@ fn the_password_of_redis_comes_from_a_file_or_the_environment_and_is_printed_now
 }
 
 #[test]
+fn a_user_of_redis_s_that_may_not_do_all_that_is_needed_is_refused_by_a_check_and_by_a_start() {
+    let Some(redis) = Redis::start() else { return };
+    let house = house();
+    redis.ask(&["ACL", "SETUSER", "careful", "on", &format!(">{}", Redis::PASSWORD), "~*", "+@all", "-@dangerous"]);
+    let (address, password) = (format!("{}?user=careful", redis.address()), house.path("redis-password"));
+    let (key, users) = (house.path("server.pem"), sqlite(&house));
+    let text = format!(
+        "listen = \"127.0.0.1:0\"\nkey = {key:?}\nusers = {users:?}\nredis = {address:?}\nredis-password-file = {password:?}\n"
+    );
+    let file = house.write("serve.toml", text.as_bytes(), 0o644);
+    run(&["check-config", &file], "").fails(1, &["Redis refuses", "the rights that docs/cluster.md lists"]);
+    fails(&house, &address, &["--redis-password-file", &password], 1, &["Redis refuses", "docs/cluster.md"]);
+}
+
+#[test]
 fn flags_that_make_no_sense_together_are_refused() {
     let house = house();
     let (nowhere, file) = ("redis+unix:///nowhere/socket", house.path("ticket.keys"));

@@ -9,7 +9,7 @@ use core::fmt;
 use core::time::Duration;
 use link::Link;
 use redis::IntoConnectionInfo;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 pub use link::{RedisCounts, RedisEvent};
@@ -167,7 +167,8 @@ impl fmt::Debug for RedisConfig {
 /// What is not noticed, so that a used ticket can be good once more: keys that somebody deletes one by one; a whole machine that is set back to a snapshot; an
 /// eviction between two looks (`serve` looks each two seconds) together with a `CONFIG RESETSTAT`; at an address that moves between two Redis that both take writes, what
 /// was used at the other one, by a server that has only just started; a Redis whose clock is more than an hour behind, or jumps ahead by more than a minute. Nor, at two that
-/// both take writes at the same time, each for some of the servers, what was used at the other one: `min-replicas-to-write` keeps a master that is cut off from that.
+/// both take writes at the same time, each for some of the servers, what was used at the other one: `min-replicas-to-write` keeps a master that is cut off from that. Nor
+/// at all what was used at servers with another Redis, another database of it, or another prefix: all servers of a service need the same three.
 ///
 /// Redis's clock times how counts fade, and when marks end: not before the asking server's would have.
 ///
@@ -181,6 +182,10 @@ struct Inner {
     secret: FleetSecret,
     /// Which of those is in use there, as Redis said last.
     in_use: AtomicUsize,
+    /// Whether it was seen to let this do all that is needed.
+    has_rights: AtomicBool,
+    /// Whether nothing is to be said of tickets.
+    holds_tickets: AtomicBool,
     prefix: String,
     chains_per_principal: usize,
     /// Which memory of tickets answered last: empty at first.
@@ -203,12 +208,22 @@ impl RedisStore {
         let client = redis::Client::open(config.info).map_err(|_| RedisError::Address)?;
         let link = Link::new(client, runtime, config.patience, config.observer);
         let (prefix, chains_per_principal) = (config.prefix, config.chains_per_principal);
-        let (secret, in_use, seen) = (secret.clone(), AtomicUsize::new(0), Mutex::default());
-        Ok(Self(Arc::new(Inner { link, secret, in_use, prefix, chains_per_principal, seen })))
+        let inner = Inner {
+            link,
+            secret: secret.clone(),
+            in_use: AtomicUsize::new(0),
+            has_rights: AtomicBool::new(false),
+            holds_tickets: AtomicBool::new(false),
+            prefix,
+            chains_per_principal,
+            seen: Mutex::default(),
+        };
+        Ok(Self(Arc::new(inner)))
     }
 
-    /// Whether Redis answers, takes writes, and lets this do what it has to do. Also marks where its memory of tickets begins, if it is new: best before anybody
-    /// logs in.
+    /// Whether Redis answers, takes writes, and lets this do all that it has to do: the first time, and after an absence, each command is run once on keys of its
+    /// own. Also marks where its memory of tickets begins, if it is new: best before anybody logs in, and after this server's clock was seen to be right
+    /// (`SharedTicketKeys::with_memory`).
     ///
     /// # Errors
     /// [`RedisError::Away`] or [`RedisError::Refused`], with what it said.
@@ -219,11 +234,13 @@ impl RedisStore {
     }
 
     /// Whether what is kept there is kept under a secret that this knows, or nothing is yet: otherwise a server would end all tickets there ([`RedisEvent::OtherSecret`]).
-    /// Writes nothing, unlike [`RedisStore::check`], and so can't tell whether Redis takes writes: for a look at what a server would find, beside others that run.
+    /// Also whether Redis takes writes, and lets this do all that it has to do. Leaves nothing there, unlike [`RedisStore::check`]: for a look at what a server would
+    /// find, beside others that run.
     ///
     /// # Errors
     /// [`RedisError::Away`] or [`RedisError::Refused`], with what it said.
     pub async fn is_ours(&self) -> Result<bool, RedisError> {
+        self.check_rights().await?;
         self.look_at_tickets().await
     }
 

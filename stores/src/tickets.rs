@@ -19,7 +19,7 @@ use zeroize::Zeroizing;
 ///
 /// They are in one row. Whichever server finds that a key is due makes it, and puts it there if nobody else was first; no server leads, and none
 /// is missed. A new key is there for some minutes before anybody seals under it, so a server that looks a little later has it in time. Keys
-/// come and go by the database's clock; a server whose own is off by more than a minute takes and gives no tickets of the others, and harms nobody. It is told so
+/// come and go by the database's clock; a server whose own is off by more than a minute takes no tickets (`SharedTicketKeys::with_memory`), and harms nobody. It is told so
 /// ([`TicketSharingError::Clock`]), and goes on by itself when its clock is right again.
 ///
 /// What is in the database is encrypted (AES-256-GCM) under the servers' [`FleetSecret`], and stays under the one that it is under until that is retired: whoever steals the database, or a backup, has no ticket key. Whoever can write
@@ -47,6 +47,8 @@ pub struct SharedTicketKeys {
     store: SqlStore,
     keys: Arc<TicketKeys>,
     secret: FleetSecret,
+    #[cfg(feature = "redis")]
+    memory: Option<crate::RedisStore>,
 }
 
 /// How long before its time a new key is there, unless a lifetime is so short that half of it is less.
@@ -58,7 +60,23 @@ const TRIES: usize = 8;
 impl SharedTicketKeys {
     /// These keys, from now on as they are in the database.
     pub fn new(store: &SqlStore, keys: &Arc<TicketKeys>, secret: &FleetSecret) -> Self {
-        Self { store: store.clone(), keys: Arc::clone(keys), secret: secret.clone() }
+        Self {
+            store: store.clone(),
+            keys: Arc::clone(keys),
+            secret: secret.clone(),
+            #[cfg(feature = "redis")]
+            memory: None,
+        }
+    }
+
+    /// Tells this memory of used tickets whether the server's clock is right: it takes no ticket, and marks nothing about tickets, until [`SharedTicketKeys::sync`]
+    /// has found that, and whenever it finds otherwise. A new Redis would keep out the tickets of all servers for as long as the clock is ahead.
+    #[cfg(feature = "redis")]
+    #[must_use]
+    pub fn with_memory(mut self, memory: &crate::RedisStore) -> Self {
+        memory.hold_tickets(true);
+        self.memory = Some(memory.clone());
+        self
     }
 
     /// Looks at the database, makes a key where one is due, and takes over what is there: each time, as somebody may have put something older back.
@@ -69,6 +87,12 @@ impl SharedTicketKeys {
         let lead = lead(self.keys.lifetime());
         for _ in 0..TRIES {
             let (now, row) = self.read().await?;
+            let unix = UnixTime::from_secs(u64::try_from(now).unwrap_or_default());
+            let is_same = same_time(UnixTime::from_system(SystemTime::now()), unix);
+            #[cfg(feature = "redis")]
+            if let Some(memory) = &self.memory {
+                memory.hold_tickets(is_same.is_err());
+            }
             let (version, (under, kept)) = match &row {
                 // What nobody can read blocks others for no longer than a key is good for.
                 Some(row) => match self.unwrap(&row.wrapped) {
@@ -80,7 +104,6 @@ impl SharedTicketKeys {
             };
             let is_retired = under >= self.secret.live();
             let under = if is_retired { 0 } else { under };
-            let unix = UnixTime::from_secs(u64::try_from(now).unwrap_or_default());
             let mut rng = StdRng::try_from_rng(&mut SysRng).map_err(|_| TicketSharingError::Random)?;
             let Some(fresh) = self.keys.rotate_shared(&kept, unix, lead, &mut rng)? else {
                 // Servers that no longer know that secret are to read them as well.
@@ -88,12 +111,12 @@ impl SharedTicketKeys {
                     self.write(version, row.ends, self.wrap(under, &kept)?).await?;
                 }
                 self.keys.follow(&kept)?;
-                return same_time(UnixTime::from_system(SystemTime::now()), unix);
+                return is_same;
             };
             let ends = now.saturating_add_unsigned(self.keys.lifetime().as_secs().saturating_mul(3));
             if self.write(version, ends, self.wrap(under, fresh.as_slice())?).await? {
                 self.keys.follow(fresh.as_slice())?;
-                return same_time(UnixTime::from_system(SystemTime::now()), unix);
+                return is_same;
             }
         }
         Err(TicketSharingError::Store(StoreError::Conflict))

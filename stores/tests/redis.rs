@@ -385,6 +385,73 @@ async fn one_whose_clock_is_behind_and_that_begins_anew_takes_nothing_of_before(
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn one_whose_clock_was_ahead_when_it_began_keeps_nothing_out_once_that_is_right_and_one_that_is_behind_lets_nothing_in()
+ {
+    let Some(redis) = Redis::start() else { return };
+    redis.age().await;
+    let store = redis.store();
+    let at = |ahead: i64| now().as_secs().saturating_add_signed(ahead);
+    let set = async |field: &str, seconds: u64| {
+        let () = redis.ask(&["HSET", "countersign:tickets", field, &seconds.to_string()]).await;
+    };
+    let kept = async |field: &str| -> u64 { redis.ask(&["HGET", "countersign:tickets", field]).await };
+    // It began, and took another secret, by a clock that was a day ahead.
+    for field in ["since", "changed"] {
+        set(field, at(24 * 3600)).await;
+    }
+    let of = |chain, ahead| used("alice", chain, 0, UnixTime::from_secs(at(ahead)));
+    assert_eq!(store.use_once(&of(1, -10)).await, Err(AlreadyUsed::Forgotten), "of before");
+    for field in ["since", "changed"] {
+        assert!(kept(field).await <= at(0), "{field}");
+    }
+    assert_eq!(store.use_once(&of(2, 120)).await, Ok(()), "of after that");
+    assert_eq!(store.use_once(&of(2, 120)).await, Err(AlreadyUsed::Used));
+    // As seen by a server whose clock says this, while its own says what it does: one of the two that is behind moves nothing.
+    let script = concat!(include_str!("../src/redis/common.lua"), include_str!("../src/redis/use.lua"));
+    let look = async |clock: u64| {
+        let words =
+            ["EVAL", script, "1", "apart:", "", "0", "0", "0", "64", "60", &clock.to_string(), "", "1", "secret", ""];
+        let _: Vec<String> = redis.ask(&words).await;
+    };
+    look(at(0)).await;
+    for (since, clock) in [(7200, 4000), (3000, -24 * 3600), (-10, -24 * 3600), (24 * 3600, 23 * 3600)] {
+        let before = at(since);
+        let () = redis.ask(&["HSET", "apart:tickets", "since", &before.to_string()]).await;
+        look(at(clock)).await;
+        let after: u64 = redis.ask(&["HGET", "apart:tickets", "since"]).await;
+        assert_eq!(after, before, "{since} {clock}");
+    }
+}
+
+#[cfg(feature = "sql")]
+#[tokio::test(flavor = "multi_thread")]
+async fn until_a_server_knows_that_its_clock_is_right_it_marks_and_takes_no_ticket_and_counts_with_the_others() {
+    use countersign_stores::{Place, SharedTicketKeys, SqlStore};
+    let Some(redis) = Redis::start() else { return };
+    let place = Place::sqlite(redis.folder.path().join("accounts.db"));
+    place.migrate().await.unwrap();
+    let store = SqlStore::open(&place).await.unwrap();
+    // The others are at a secret that is this one's next.
+    let secrets = secret(8).with_next(secret(7));
+    let memory = RedisStore::new(redis.config(), &secrets).unwrap();
+    let keys = Arc::new(TicketKeys::new(rustcrypto::provider(), HOUR).with_shared_memory(memory.clone()));
+    let shared = SharedTicketKeys::new(&store, &keys, &secrets).with_memory(&memory);
+    memory.check().await.unwrap();
+    let names: Vec<String> = redis.ask(&["KEYS", "countersign:tickets"]).await;
+    assert_eq!(names, [""; 0], "it may be ahead");
+    redis.age().await;
+    let account = PenaltyKey::Account("alice".into());
+    redis.store().add(&[(account.clone(), 5.0)]).await.unwrap();
+    memory.check().await.unwrap();
+    assert!(memory.read(&[account]).await.unwrap()[0].level > 4.9);
+    let ticket = used("alice", 1, 0, UnixTime::from_secs(now().as_secs() - 10));
+    assert_eq!(memory.use_once(&ticket).await, Err(AlreadyUsed::Away));
+    shared.sync().await.unwrap();
+    assert_eq!(memory.use_once(&ticket).await, Ok(()));
+    assert_eq!(redis.store().use_once(&ticket).await, Err(AlreadyUsed::Used));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_mark_stays_for_as_long_as_any_ticket_of_its_principal_and_what_has_ended_makes_nobody_forgotten() {
     let Some(redis) = Redis::start() else { return };
     redis.age().await;
@@ -429,6 +496,130 @@ async fn a_user_that_may_not_do_all_of_it_is_refused_and_not_taken_for_an_absenc
         let said = store.check().await;
         assert!(matches!(said, Err(RedisError::Refused(_))), "{user} {password}: {said:?}");
     }
+}
+
+/// The rights of a user that docs/cluster.md lists.
+fn rights() -> Vec<&'static str> {
+    let page = include_str!("../../docs/cluster.md");
+    let line = page.lines().find_map(|line| line.trim().strip_prefix("ACL SETUSER countersign on >"));
+    line.unwrap().split(' ').skip(1).collect()
+}
+
+/// Gives it these rights, and no other.
+async fn set_user(redis: &Redis, rights: &[&str]) {
+    let () = redis.ask(&[&["ACL", "SETUSER", "countersign", "reset", "on", ">hunter22"], rights].concat()).await;
+}
+
+/// How that user comes to it.
+fn as_user(redis: &Redis) -> RedisConfig {
+    let socket = redis.folder.path().join("socket");
+    let address = format!("redis+unix://{}?user=countersign&pass=hunter22", socket.display());
+    RedisConfig::parse(&address).unwrap().with_patience(Duration::from_secs(60))
+}
+
+/// A good login, as servers of before tell of it.
+fn good_login(from: u8, name: &str) -> [(PenaltyKey, f64); 4] {
+    let name: Arc<str> = name.into();
+    [
+        (PenaltyKey::KnownSource(source(from), Arc::clone(&name)), f64::MIN),
+        (PenaltyKey::Source(source(from)), -1.0),
+        (PenaltyKey::LoginsFrom(source(from)), 1.0),
+        (PenaltyKey::Logins(source(from), name), 1.0),
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_rights_that_are_documented_are_enough_for_all_that_servers_do() {
+    let Some(redis) = Redis::start() else { return };
+    set_user(&redis, &rights()).await;
+    let told = Told::default();
+    // Chains, too, are more than there is room for.
+    let store = || RedisStore::new(told.to(as_user(&redis)).with_chains_per_principal(1), &secret(7)).unwrap();
+    let stores = [store(), store()];
+    assert!(stores[0].is_ours().await.unwrap());
+    for store in &stores {
+        store.check().await.unwrap();
+    }
+    let left: Vec<String> = redis.ask(&["KEYS", "countersign:may*"]).await;
+    assert_eq!(left, [""; 0], "nothing stays of what is tried");
+    redis.age().await;
+    let servers = servers(stores.clone(), WhenAway::TurnAway);
+    for copies in [Copies::default(), Copies::default()] {
+        let by = connector().with_tickets(copies.clone());
+        assert!(!log_in(&servers[0], 1, &by, "alice", PASSWORD).await.0.unwrap());
+        assert!(log_in(&servers[1], 1, &by, "alice", PASSWORD).await.0.unwrap(), "by ticket");
+    }
+    for from in 0..70 {
+        stores[0].add(&good_login(from, "bob")).await.unwrap();
+        assert_eq!(why(&servers[usize::from(from % 2)], 100 + from, "alice", PASSWORD).await, "accepted", "{from}");
+    }
+    for number in 0..9 {
+        assert_eq!(why(&servers[0], 2, &format!("somebody {number}"), b"guess").await, "unknown-user");
+    }
+    assert_eq!(why(&servers[1], 2, "bob", PASSWORD).await, "penalty-source");
+    assert_eq!(told.all(), ["forgotten"]);
+    assert_eq!(stores.map(|store| store.counts().away), [0, 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_check_finds_whichever_right_is_missing() {
+    let Some(redis) = Redis::start() else { return };
+    let all = rights();
+    for right in all.iter().filter(|right| right.starts_with('+')) {
+        let taken = right.replacen('+', "-", 1);
+        for is_look in [false, true] {
+            set_user(&redis, &[&all[..], &[&taken]].concat()).await;
+            // What is known there by now need not be loaded.
+            let () = redis.ask(&["SCRIPT", "FLUSH"]).await;
+            let store = RedisStore::new(as_user(&redis), &secret(7)).unwrap();
+            let said = if is_look { store.is_ours().await.map(drop) } else { store.check().await };
+            assert!(matches!(said, Err(RedisError::Refused(_))), "{taken}: {said:?}");
+        }
+    }
+    // And keys of its own.
+    set_user(&redis, &[&all[1..], &["~elsewhere:*"]].concat()).await;
+    let said = RedisStore::new(as_user(&redis), &secret(7)).unwrap().check().await;
+    assert!(matches!(said, Err(RedisError::Refused(_))), "{said:?}");
+    // What a script does that the check has not tried would be found out by a login.
+    let called =
+        |script: &'static str| script.split("redis.call('").skip(1).map(|rest| rest.split('\'').next().unwrap());
+    let tried: Vec<_> = called(include_str!("../src/redis/rights.lua")).collect();
+    for script in [
+        include_str!("../src/redis/common.lua"),
+        include_str!("../src/redis/add.lua"),
+        include_str!("../src/redis/look.lua"),
+        include_str!("../src/redis/probe.lua"),
+        include_str!("../src/redis/read.lua"),
+        include_str!("../src/redis/use.lua"),
+    ] {
+        assert!(!script.contains("pcall"));
+        for command in called(script) {
+            assert!(tried.contains(&command), "{command}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_whose_user_loses_a_right_is_away_once_and_until_it_has_it_again() {
+    let Some(redis) = Redis::start() else { return };
+    set_user(&redis, &rights()).await;
+    let told = Told::default();
+    let config = as_user(&redis).with_patience(Duration::from_secs(1));
+    let store = RedisStore::new(told.to(config), &secret(7)).unwrap();
+    until(async || store.check().await.is_ok()).await;
+    let before = told.all().len();
+    let () = redis.ask(&["ACL", "SETUSER", "countersign", "-sadd"]).await;
+    // Nothing but a first login from somewhere needs that.
+    until(async || store.add(&good_login(1, "alice")).await.is_err()).await;
+    assert_eq!(told.all()[before..], ["away"]);
+    for _ in 0..3 {
+        until(async || matches!(store.check().await, Err(RedisError::Refused(_)))).await;
+        assert!(store.read(&[PenaltyKey::Total]).await.is_err());
+    }
+    assert_eq!(told.all()[before..], ["away"]);
+    let () = redis.ask(&["ACL", "SETUSER", "countersign", "+sadd"]).await;
+    until(async || store.check().await.is_ok()).await;
+    assert_eq!(told.all()[before..], ["away", "back"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -72,7 +72,7 @@ async fn from_one_secret_to_the_next_no_ticket_ends_and_none_is_taken_twice() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_look_tells_whose_it_is_and_writes_nothing() {
+async fn a_look_tells_whose_it_is_and_leaves_nothing() {
     let Some(redis) = Redis::start() else { return };
     let look = async |byte| store(&redis, secret(byte)).is_ours().await.unwrap();
     assert!(look(7).await && look(8).await);

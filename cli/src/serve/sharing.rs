@@ -27,6 +27,7 @@ pub(super) struct SharingArgs {
     /// where the accounts are in a database, tickets, too
     ///
     /// A ticket of one server is good at the others then, and once at all of them: the keys are in the database, which tickets were used is in Redis.
+    /// All servers of a service need exactly one Redis, one database number of it and one --redis-prefix: one that has another lets used tickets in again, and nobody is told.
     /// Without it each server's tickets are good at that one alone. Nothing is encrypted on the way to Redis. Its password is best left to
     /// REDISCLI_AUTH or --redis-password-file: in the address, others on this machine can see it.
     // Nothing is refused here: what is wrong with a value would be told with the value, and there may be a password in it.
@@ -35,7 +36,7 @@ pub(super) struct SharingArgs {
     /// Read the password of Redis from the first line of this file
     #[arg(long, value_name = "FILE", requires = "redis")]
     redis_password_file: Option<PathBuf>,
-    /// Begin all keys in Redis with this, at all servers of this service: another service at the same Redis needs another one, or
+    /// Begin all keys in Redis with this, the same at all servers of this service, or used tickets are good again: another service at the same Redis needs another one, or
     /// another database of it (redis://HOST:PORT/NUMBER)
     #[arg(long, value_name = "TEXT", requires = "redis", value_parser = prefix)]
     redis_prefix: Option<String>,
@@ -80,19 +81,19 @@ impl SharingArgs {
         let named = config.to_string();
         let wrong = |error: &RedisError| format!("--redis {named}: {}", chain(error));
         let redis = RedisStore::new(config, &secret).map_err(|error| Failure::new(wrong(&error)))?;
-        let asked = match log {
-            Some(_) => redis.check().await.map(|()| true),
-            None => redis.is_ours().await,
-        };
-        let warning = match asked {
-            Ok(true) => None,
-            Ok(false) => Some(format!("warning: --redis {named}: {OTHER_SECRET}")),
+        // Nothing is marked there yet: whether this server's clock is right is known later.
+        let warning = match redis.is_ours().await {
+            // One that serves has the log say so.
+            Ok(is_ours) if is_ours || log.is_some() => None,
+            Ok(_) => Some(format!("warning: --redis {named}: {OTHER_SECRET}")),
             Err(error @ RedisError::Away(_)) => {
                 Some(format!("warning: {}; until it is back, {}", wrong(&error), down.note()))
             }
             Err(error @ RedisError::Refused(_)) => {
                 let failure = Failure::new(wrong(&error));
-                return Err(failure.and("give its password in REDISCLI_AUTH, or in a file with --redis-password-file"));
+                return Err(failure.and(
+                    "give its password in REDISCLI_AUTH, or in a file with --redis-password-file, and its user the rights that docs/cluster.md lists",
+                ));
             }
             Err(error) => return Err(Failure::new(wrong(&error))),
         };
@@ -238,18 +239,25 @@ impl Sharing {
     pub(super) async fn begin(self, tickets: Option<&Arc<TicketKeys>>, log: &Arc<Log>) -> Option<String> {
         let shared = self.0?;
         let redis = shared.redis;
+        let keys = match (shared.database, tickets) {
+            (Some(database), Some(tickets)) => {
+                Some(SharedTicketKeys::new(&database, tickets, &shared.secret).with_memory(&redis))
+            }
+            _ => None,
+        };
+        let error = match &keys {
+            Some(keys) => keys.sync().await.err(),
+            None => None,
+        };
+        // The observer is told. This is the first look at tickets: a clock that is wrong is known by now.
+        let _ = redis.check().await;
         tokio::spawn(async move {
-            let mut times = tokio::time::interval(CHECK);
-            times.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
             loop {
-                times.tick().await;
-                // The observer is told.
+                tokio::time::sleep(CHECK).await;
                 let _ = redis.check().await;
             }
         });
-        let (Some(database), Some(tickets)) = (shared.database, tickets) else { return None };
-        let keys = SharedTicketKeys::new(&database, tickets, &shared.secret);
-        let error = keys.sync().await.err();
+        let keys = keys?;
         let (log, paced) = (Arc::clone(log), Mutex::new(Paced::default()));
         // Short-lived keys are looked at often.
         tokio::spawn(keys.keep(move |error| {

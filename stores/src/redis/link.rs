@@ -72,11 +72,13 @@ struct Shared {
 
 /// Why there was no answer. No name, address or password is in it: those are in what was asked.
 fn said(error: &redis::RedisError) -> RedisError {
-    // Of those who have given no password it takes no long command, and says so without one of its codes.
+    // Of those who have given no password it takes no long command, and says so without one of its codes. So it does within a script, of 7.0 and of later ones.
+    const WITHOUT_CODE: [&str; 3] = ["unauthenticated", "The user executing the script", "ACL failure in script"];
+    let text = error.to_string();
     let is_refusal = error.kind() == ErrorKind::AuthenticationFailed
         || error.code().is_some_and(|code| ["NOAUTH", "WRONGPASS", "NOPERM"].contains(&code))
-        || error.to_string().contains("unauthenticated");
-    if is_refusal { RedisError::Refused(error.to_string()) } else { RedisError::Away(error.to_string()) }
+        || WITHOUT_CODE.iter().any(|words| text.contains(words));
+    if is_refusal { RedisError::Refused(text) } else { RedisError::Away(text) }
 }
 
 /// A script and what it is called with.
@@ -86,8 +88,11 @@ pub(super) struct Call {
     pub(super) arguments: Vec<Vec<u8>>,
 }
 
-/// Asked before anything else of one that is away: one that answers, and takes no writes, is no better than one that does not answer.
+/// Asked again and again: one that answers, and takes no writes, is no better than one that does not answer.
 pub(super) const PROBE: &str = include_str!("probe.lua");
+
+/// Asked first, and before anything else of one that is away: nor is one that does some of what is needed.
+pub(super) const RIGHTS: &str = include_str!("rights.lua");
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -113,7 +118,7 @@ impl Link {
             let was_away = shared.circuit.is_away();
             let asked = async {
                 if was_away {
-                    shared.run(&Call { script: PROBE, prefix: call.prefix.clone(), arguments: Vec::new() }).await?;
+                    shared.run(&Call { script: RIGHTS, prefix: call.prefix.clone(), arguments: Vec::new() }).await?;
                 }
                 shared.run(&call).await
             };

@@ -1,7 +1,7 @@
--- ARGV: what names each secret that the asking server knows. Whether the memory of tickets is kept under one of them, or there is none. Nothing is written.
+-- ARGV: what names each secret that the asking server knows. Whether the memory of tickets is kept under one of them, or there is none; and which. Nothing is written.
 local secret = redis.call('HGET', prefix .. 'tickets', 'secret')
-local said = secret and 'other secret' or 'ours'
+if not secret then return { 'ours' } end
 for at = 1, #ARGV do
-  if ARGV[at] == secret then said = 'ours' end
+  if ARGV[at] == secret then return { 'ours', string.format('%d', at) } end
 end
-return { said }
+return { 'other secret' }

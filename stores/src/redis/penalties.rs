@@ -1,16 +1,28 @@
 //! The counts of failed logins.
 
-use super::link::{Call, PROBE};
+use super::link::{Call, PROBE, RIGHTS};
 use super::{RedisError, RedisStore};
 use countersign::{PenaltyKey, PenaltyStore, Source, Standing, StoreAway, Stored};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 const READ: &str = concat!(include_str!("common.lua"), include_str!("read.lua"));
 const ADD: &str = concat!(include_str!("common.lua"), include_str!("add.lua"));
 
 impl RedisStore {
+    /// Whether it takes writes, and at first whether all that is needed may be done.
     pub(super) async fn check_writes(&self) -> Result<(), RedisError> {
-        self.call(PROBE, Vec::new()).await.map(drop)
+        let has_rights = &self.0.has_rights;
+        if has_rights.load(Ordering::Relaxed) {
+            return self.call(PROBE, Vec::new()).await.map(drop);
+        }
+        self.check_rights().await?;
+        has_rights.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+
+    pub(super) async fn check_rights(&self) -> Result<(), RedisError> {
+        self.call(RIGHTS, Vec::new()).await.map(drop)
     }
 
     pub(super) async fn check_penalties(&self) -> Result<(), RedisError> {

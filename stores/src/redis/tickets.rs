@@ -16,14 +16,37 @@ const COUNTABLE: u64 = 1 << 53;
 impl RedisStore {
     /// No ticket, but where the memory begins, and which secret is in use.
     pub(super) async fn check_tickets(&self) -> Result<(), RedisError> {
+        if self.holds_tickets() {
+            return self.look_at_tickets().await.map(drop);
+        }
         self.use_ticket(None).await.map(drop)
     }
 
     /// Whether the memory is under a secret that is known, or there is none.
     pub(super) async fn look_at_tickets(&self) -> Result<bool, RedisError> {
         let known = self.0.secret.all().iter().map(id).collect();
-        let answer = self.call(LOOK, known).await?;
-        Ok(answer.first().is_some_and(|said| said == "ours"))
+        let mut answer = self.call(LOOK, known).await?.into_iter();
+        let is_ours = answer.next().is_some_and(|said| said == "ours");
+        self.go_by(answer.next().as_deref());
+        Ok(is_ours)
+    }
+
+    /// Whether no ticket is taken, and nothing said of tickets, since this server's clock is wrong, or may be: a memory that begins by it would keep out
+    /// everybody's tickets for as long as it is ahead.
+    fn holds_tickets(&self) -> bool {
+        self.0.holds_tickets.load(Ordering::Relaxed)
+    }
+
+    #[cfg(feature = "sql")]
+    pub(crate) fn hold_tickets(&self, holds: bool) {
+        self.0.holds_tickets.store(holds, Ordering::Relaxed);
+    }
+
+    /// By the secret of this number from now on, which Redis has named.
+    fn go_by(&self, number: Option<&str>) {
+        if let Some(number) = number.and_then(|number| number.parse::<usize>().ok()) {
+            self.0.in_use.store(number.saturating_sub(1), Ordering::Relaxed);
+        }
     }
 
     async fn use_ticket(&self, ticket: Option<&TicketUse>) -> Result<Option<String>, RedisError> {
@@ -51,9 +74,7 @@ impl RedisStore {
         if let Some(memory) = memory {
             *self.seen() = memory;
         }
-        if let Some(number) = in_use.and_then(|number| number.parse::<usize>().ok()) {
-            self.0.in_use.store(number.saturating_sub(1), Ordering::Relaxed);
-        }
+        self.go_by(in_use.as_deref());
         match state.as_deref() {
             Some("new" | "moved") => self.0.link.note_tickets_forgotten(),
             Some("other secret") => self.0.link.note_other_secret(),
@@ -75,7 +96,7 @@ fn id(secret: &Secret) -> Vec<u8> {
 impl TicketMemory for RedisStore {
     fn use_once<'a>(&'a self, ticket: &'a TicketUse) -> Using<'a> {
         Box::pin(async move {
-            if ticket.number >= COUNTABLE || ticket.principal.is_empty() {
+            if ticket.number >= COUNTABLE || ticket.principal.is_empty() || self.holds_tickets() {
                 return Err(AlreadyUsed::Away);
             }
             match self.use_ticket(Some(ticket)).await.as_ref().map(Option::as_deref) {

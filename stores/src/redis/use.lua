@@ -18,7 +18,7 @@ local process = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
 local evicted = string.match(redis.call('INFO', 'stats'), 'evicted_keys:(%d+)')
 local life = process .. ' ' .. evicted
 local memory = redis.call('HMGET', prefix .. 'tickets', 'life', 'since', 'secret', 'before', 'changed')
-local since, secret, before, changed = tonumber(memory[2]), memory[3], memory[4], tonumber(memory[5])
+local since, secret, before, changed = tonumber(memory[2]), memory[3], memory[4], tonumber(memory[5]) or 0
 local place, state = places[secret], 'kept'
 if memory[1] ~= life or not since then
   state = 'new'
@@ -28,6 +28,13 @@ elseif seen ~= '' and seen ~= life then
   state = 'moved'
 end
 local is_live = place and place <= live
+-- Redis's clock was ahead when this began, and is right now: nobody waits until then. Of what was used since, all marks are here; of before, no more is let in
+-- than if all had been lost now. One of the two clocks that is behind changes nothing.
+local latest = math.max(seconds, clock)
+if state == 'kept' and math.max(since, changed) > latest + AHEAD / 1000 then
+  since, changed = math.min(since, latest), math.min(changed, latest)
+  redis.call('HSET', prefix .. 'tickets', 'since', since, 'changed', changed)
+end
 if state ~= 'kept' or not is_live then
   -- When a chain began is by the servers' clocks, so Redis's, where it is slow, would let in what was used before. But no server's clock that is
   -- years ahead may keep all out for as long.
