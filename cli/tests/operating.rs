@@ -82,13 +82,6 @@ fn what_is_wrong_with_a_configuration_is_said_with_its_place_and_what_was_meant(
     run(&["check-config", &file], "").fails(2, &["short.toml", "--key"]);
     let file = house.write("binary.toml", b"\xff\xfe", 0o644);
     run(&["check-config", &file], "").fails(1, &["binary.toml"]);
-    // A device is read no further than a file, which has a mebibyte and no more.
-    let file = house.write("long.toml", &vec![b'#'; (1 << 20) + 1], 0o644);
-    for file in [&*file, "/dev/zero"] {
-        run(&["check-config", file], "").fails(2, &[file, "a configuration has at most 1048576 bytes"]);
-    }
-    let file = house.write("long.toml", &vec![b'#'; 1 << 20], 0o644);
-    run(&["check-config", &file], "").fails(2, &["long.toml", "--key"]);
 }
 
 /// What a command says that may wait for ever, or take all memory that there is.
