@@ -111,11 +111,12 @@ fn a_user_of_redis_s_that_may_not_do_all_that_is_needed_is_refused_by_a_check_an
     let (address, password) = (format!("{}?user=careful", redis.address()), house.path("redis-password"));
     let (key, users) = (house.path("server.pem"), sqlite(&house));
     let text = format!(
-        "listen = \"127.0.0.1:0\"\nkey = {key:?}\nusers = {users:?}\nredis = {address:?}\nredis-password-file = {password:?}\n"
+        "listen = \"127.0.0.1:0\"\nkey = {key:?}\nusers = {users:?}\nredis = {address:?}\nredis-password-file = {password:?}\nredis-timeout = \"60s\"\n"
     );
     let file = house.write("serve.toml", text.as_bytes(), 0o644);
     run(&["check-config", &file], "").fails(1, &["Redis refuses", "the rights that docs/cluster.md lists"]);
-    fails(&house, &address, &["--redis-password-file", &password], 1, &["Redis refuses", "docs/cluster.md"]);
+    let patient = ["--redis-password-file", &password, "--redis-timeout", "60s"];
+    fails(&house, &address, &patient, 1, &["Redis refuses", "docs/cluster.md"]);
 }
 
 #[test]

@@ -81,7 +81,9 @@ impl Redis {
 
     pub async fn ask<T: redis::FromRedisValue>(&self, words: &[&str]) -> T {
         let client = redis::Client::open(self.address()).unwrap();
-        let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+        // On a machine that is busy it takes as long as it takes.
+        let patient = redis::AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
+        let mut connection = client.get_multiplexed_async_connection_with_config(&patient).await.unwrap();
         let mut command = redis::Cmd::new();
         for word in words {
             command.arg(*word);
