@@ -409,6 +409,10 @@ mod tests {
         };
         let insert = "INSERT INTO roles (name, version) VALUES ('clerk', 1)";
         assert!(refuses_to_write(&refused(options.clone().read_only(true), insert).await.unwrap_err()));
+        // As it is asked whether it would.
+        let nothing = crate::store::WRITE_NOTHING;
+        assert!(refuses_to_write(&refused(options.clone().read_only(true), nothing).await.unwrap_err()));
+        refused(options.clone(), nothing).await.unwrap();
         refused(options.clone(), insert).await.unwrap();
         let full = "PRAGMA max_page_count = 1; CREATE TABLE large AS SELECT zeroblob(1000000) AS x";
         assert!(refuses_to_write(&refused(options.clone(), full).await.unwrap_err()));
