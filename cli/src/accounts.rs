@@ -84,9 +84,13 @@ impl Users {
                 "--users: an LDAP directory has its own ways to add and change users; `serve --ldap` lets it check their passwords",
             )),
             #[cfg(feature = "sql")]
-            Some(address) => Place::parse(address)
-                .map(Self::Sql)
-                .map_err(|error| Failure::usage(format_args!("--users: {error}, or a users file"))),
+            Some(address) => Place::parse(address).map(Self::Sql).map_err(|error| match error {
+                OpenError::Address => Failure::usage(format_args!("--users: {error}, or a users file")),
+                OpenError::Escapes => Failure::usage(format_args!(
+                    "--users: {error}; or leave the password out, and give it in --users-password-file"
+                )),
+                error => Failure::usage(format_args!("--users: {error}")),
+            }),
             #[cfg(not(feature = "sql"))]
             Some(_) => Err(Failure::usage(
                 "--users: this countersign was built without databases (its feature `sql`); give a users file",
@@ -230,7 +234,7 @@ pub(crate) fn cant_open(place: &Place, error: &OpenError) -> Failure {
         }
         OpenError::File { .. } if place.is_missing() => Failure::new(format_args!("{place}: there is no such file"))
             .and(format_args!("make it with: countersign user add NAME --users {users}")),
-        OpenError::File { .. } | OpenError::Exposed { .. } => Failure::new(chain(error)),
+        OpenError::File { .. } | OpenError::Folder { .. } | OpenError::Exposed { .. } => Failure::new(chain(error)),
         error => Failure::new(format_args!("{place}: {}", chain(error))),
     }
 }

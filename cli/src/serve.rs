@@ -131,7 +131,8 @@ It logs what it has taken (events keys-reloaded, config-reloaded), what of it wa
 
 With a database (--users sqlite:FILE, postgres://...) what is in it when a login asks is what counts, and nothing
 of it is kept in memory. While it is away, logins are told `not now` and never `wrong password`, the log says so (events
-accounts-away, accounts-back), and /readyz; nothing has to be restarted. Its tables are made by `db migrate`.
+accounts-away, accounts-back), and /readyz; nothing has to be restarted. Where it can be read and not written, second factors and
+recovery codes alone are told `not now` (accounts-read-only, accounts-written). Its tables are made by `db migrate`.
 Without --users the accounts are in SQLite in the state directory, and the file is made if it is missing.
 
 With --ldap the passwords are those of an LDAP directory, which checks each of them: in the place of --users, not beside it. Users are
@@ -278,6 +279,7 @@ impl Serve {
         }
         let (backend, warnings) = runtime.block_on(self.backend())?;
         warnings.iter().for_each(term::note);
+        let closing = backend.store().map(|store| store.closing(&runtime));
         let accounts = runtime.block_on(backend.count());
         let listener = listen("--listen", &self.listen)?;
         let watching = self.metrics_listen.as_deref();
@@ -346,6 +348,7 @@ impl Serve {
             server.run(listener, stop, times(signalled.clone(), 2)).await;
             Ok(())
         });
+        drop(closing);
         // Whoever has not said goodbye by now is left.
         runtime.shutdown_timeout(Duration::from_millis(100));
         kept.map_or(Ok(()), |kept| kept.save()).and(done)

@@ -12,6 +12,7 @@
 
 mod support;
 
+use std::fs;
 use support::databases::{kill_whoever_adds_users, serve};
 use support::servers::Database;
 use support::{House, run, until};
@@ -69,6 +70,47 @@ fn a_server_starts_without_its_database_and_serves_as_soon_as_that_is_there() {
     server.login(&house, "alice", "secret of alice", &["--send", "whoami"]).ok();
     let (_, said) = server.stop("-TERM");
     assert!(said.contains("until it is back, logins are told \"not now\""), "{said}");
+}
+
+#[test]
+fn a_database_that_does_not_write_is_warned_of_and_logged_when_it_costs_a_second_factor() {
+    let Some(database) = Database::open("reads_alone") else { return };
+    for name in ["alice", "bob"] {
+        database.user(&["add", name, "--password-stdin"], "a long password\n").ok();
+    }
+    let said = database.user(&["totp", "alice", "--no-confirm"], "").ok();
+    let recovery = said.out.lines().last().unwrap().to_owned();
+    let house = House::empty();
+    let key = house.key("rsa2048.pem", "server.pem");
+    // As a standby would have it.
+    let address = format!("{}&options=-c%20default_transaction_read_only=on", database.address);
+    let config = format!("listen = \"127.0.0.1:0\"\nkey = \"{key}\"\nusers = \"{address}\"\n");
+    let config = house.write("serve.toml", config.as_bytes(), 0o600);
+    let warned = run(&["check-config", &config], "").ok().err;
+    assert!(warned.contains("read and not changed") && warned.contains("read-only"), "{warned}");
+    let mut server = serve(&house, &address, WATCHED);
+    server.wait_for(&["started"]);
+    server.login(&house, "bob", "a long password", &["--send", "whoami"]).ok();
+    let who = ["--user", "alice", "--password-stdin", "--factor-stdin", "--pin", &house.pin()];
+    let stdin = format!("a long password\n{recovery}\n");
+    server.login_with(&who, &["--send", "whoami"], &stdin).fails(NOT_NOW, &[]);
+    server.wait_for(&["event=accounts-read-only", "the database refuses to write", "read-only transaction"]);
+    server.wait_for(&["event=login-refused", "not-now", "the database refuses to write"]);
+    assert!(server.is_ready());
+    let (_, said) = server.stop("-TERM");
+    assert!(said.contains("read and not changed"), "{said}");
+    let warned = run(
+        &[
+            "check-config",
+            &house.write(
+                "good.toml",
+                fs::read_to_string(&config).unwrap().replace(&address, &database.address).as_bytes(),
+                0o600,
+            ),
+        ],
+        "",
+    );
+    assert!(!warned.ok().err.contains("read and not changed"));
 }
 
 #[test]

@@ -163,6 +163,8 @@ fn a_password_in_an_address_is_told_to_nobody() {
     let bad = house.write("bad.toml", format!("users = \"{users}\"\nkez = 1\n").as_bytes(), 0o600);
     for (args, part) in [
         (&["user", "list", "--users", users][..], "postgres://app@127.0.0.1:1/accounts?sslmode=disable"),
+        // And why, which a pool of connections does not say.
+        (&["user", "list", "--users", users], "onnection refused"),
         (&["user", "add", "alice", "--no-password", "--users", users], "can't be reached"),
         (&["role", "list", "--users", users], "can't be reached"),
         (&["db", "status", "--users", users], "can't be reached"),
@@ -176,6 +178,83 @@ fn a_password_in_an_address_is_told_to_nobody() {
         let all = format!("{}{}", said.out, said.err);
         assert!(all.contains(part) && !all.contains("hunter22") && !all.contains("hunter23"), "{args:?}: {said:?}");
     }
+}
+
+#[test]
+fn an_address_of_which_something_would_not_count_is_refused_with_what_helps() {
+    let house = House::empty();
+    let (key, gone) = (house.key("rsa2048.pem", "server.pem"), house.path("gone.pem"));
+    let escapes = &["%23 %2F %3F %40 %3A", "--users-password-file"][..];
+    for (address, parts) in [
+        ("postgres://app:1#hunter22@db.example/accounts", escapes),
+        ("postgres://app:1/hunter22@db.example/accounts", escapes),
+        ("postgres://app@db.example/accounts?sslMode=verify-full", &["sslMode", "sslmode"]),
+        ("postgres://app@db.example/accounts?sslmode=full", &["sslmode", "verify-full"]),
+        ("postgres:/nonsense", &["not a database", "or a users file"]),
+    ] {
+        let said = run(&["user", "list", "--users", address], "").fails(2, parts);
+        assert!(!format!("{}{}", said.out, said.err).contains("hunter22"), "{said:?}");
+        run(&["serve", "--listen", "127.0.0.1:0", "--key", &key, "--users", address], "").fails(2, parts);
+    }
+    let place = "postgres://app@db.example/accounts";
+    let mut list = command(&["user", "list", "--users", place]);
+    finish(list.env("PGSSLMODE", "verify_full"), "").fails(2, &["PGSSLMODE", "verify-full"]);
+    // A server does not start without it.
+    let place = format!("{place}?sslmode=verify-full&sslrootcert={gone}");
+    run(&["serve", "--listen", "127.0.0.1:0", "--key", &key, "--users", &place], "").fails(1, &[&gone, "No such file"]);
+}
+
+/// Whatever a command does, and however it ends: a copy of the file has it all.
+#[test]
+fn after_each_command_and_each_server_nothing_is_left_beside_a_file_of_sqlites() {
+    let house = House::empty();
+    let (users, key) = (sqlite(&house), house.key("rsa2048.pem", "server.pem"));
+    let config = format!("listen = \"127.0.0.1:0\"\nkey = \"{key}\"\nusers = \"{users}\"\n");
+    let config = house.write("serve.toml", config.as_bytes(), 0o600);
+    let hash = "$2y$05$regHHP5yGaCQxZ.IzIh2E.ge5Xdz78vYpgiLGGWgP6sFvW67SJfIG";
+    let records = house.write("records", format!("dora:{hash}\nerin:{hash}\n").as_bytes(), 0o600);
+    let alone = |after: &str| {
+        let beside = ["-wal", "-shm"].map(|end| house.path(&format!("accounts.db{end}")));
+        assert!(beside.iter().all(|path| !std::path::Path::new(path).exists()), "after {after}");
+    };
+    for (status, args) in [
+        (0, &["user", "add", "alice", "--password-stdin"][..]),
+        (1, &["user", "add", "alice", "--password-stdin"]),
+        (0, &["user", "import", &records]),
+        (0, &["user", "list"]),
+        (0, &["user", "list", "--json"]),
+        (0, &["user", "show", "alice"]),
+        (0, &["user", "check"]),
+        (0, &["user", "lock", "dora"]),
+        (1, &["user", "lock", "nobody"]),
+        (0, &["user", "remove", "erin"]),
+        (0, &["user", "token", "dora"]),
+        (0, &["role", "add", "clerk", "--permission", "read"]),
+        (0, &["role", "list"]),
+        (1, &["role", "remove", "nobody"]),
+        (0, &["db", "migrate"]),
+        (0, &["db", "status"]),
+    ] {
+        let said = run(&[args, &["--users", &users]].concat(), "secret of alice\n");
+        assert_eq!(said.status, status, "{args:?}: {said:?}");
+        alone(&args.join(" "));
+    }
+    run(&["check-config", &config], "").ok();
+    alone("check-config");
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    run(&["serve", "--listen", &address, "--key", &key, "--users", &users], "").fails(1, &["--listen"]);
+    alone("a start that failed");
+    let mut server = served(&house, &[]);
+    server.login(&house, "alice", "secret of alice", &["--send", "whoami"]).ok();
+    user(&users, &["lock", "alice"], "").ok();
+    assert_eq!(server.stop("-TERM").0, 0);
+    alone("a server");
+    fs::copy(house.path("accounts.db"), house.path("copy.db")).unwrap();
+    let copy = format!("sqlite:{}", house.path("copy.db"));
+    let copied = json(&user(&copy, &["list", "--json"], "").ok());
+    let locked: Vec<_> = copied["accounts"].as_array().unwrap().iter().map(|account| &account["locked"]).collect();
+    assert_eq!(locked, [true, true]);
 }
 
 #[test]

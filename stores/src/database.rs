@@ -3,7 +3,8 @@
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgPool, PgRow};
 use sqlx::sqlite::{SqlitePool, SqliteRow};
-use sqlx::{Error, Executor, Pool, Postgres, Row as _, SqlSafeStr, Sqlite};
+use sqlx::{Connection, Error, Executor, PgConnection, Pool, Postgres, Row as _, SqlSafeStr, Sqlite};
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::Handle;
@@ -48,6 +49,9 @@ where
 /// How long PostgreSQL is waited for then: longer than it goes on with a statement that nobody waits for (`place::ABANDONED`), so that one that is merely
 /// slow has no more of them at once than there are connections.
 pub(crate) const RETURN: Duration = Duration::from_secs(12);
+
+/// How long PostgreSQL is waited for at the end, and where it has to say why it had no connection.
+const GOODBYE: Duration = Duration::from_secs(1);
 
 impl<D> Lent<D>
 where
@@ -184,10 +188,33 @@ impl Database {
         Ok(work)
     }
 
+    /// SQLite's last one puts what stands beside the file into it, which nobody else does before the next one opens it. PostgreSQL is told, for as long as
+    /// it listens.
     pub(crate) async fn close(&self) {
         match &self.pool {
             Connections::Sqlite(pool) => pool.close().await,
-            Connections::Postgres(pool) => pool.close().await,
+            Connections::Postgres(pool) => drop(timeout(GOODBYE, pool.close()).await),
+        }
+    }
+
+    /// Why no connection was to be had in time, where PostgreSQL has said so each time that the pool asked: that there is nobody, or no room.
+    pub(crate) async fn explained(&self, error: Error) -> Error {
+        let is_late = match &error {
+            Error::PoolTimedOut => true,
+            Error::Io(error) => error.kind() == io::ErrorKind::TimedOut,
+            _ => false,
+        };
+        let Connections::Postgres(pool) = &self.pool else { return error };
+        if !is_late {
+            return error;
+        }
+        match timeout(GOODBYE, PgConnection::connect_with(&pool.connect_options())).await {
+            Ok(Err(said)) => said,
+            Ok(Ok(connection)) => {
+                let _ = timeout(GOODBYE, connection.close()).await;
+                error
+            }
+            Err(_) => error,
         }
     }
 }

@@ -39,6 +39,8 @@
 #![forbid(unsafe_code)]
 
 #[cfg(feature = "sql")]
+mod address;
+#[cfg(feature = "sql")]
 mod bulk;
 #[cfg(any(feature = "ldap", feature = "redis", feature = "sql"))]
 mod circuit;

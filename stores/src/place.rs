@@ -1,16 +1,15 @@
 //! Where a database is, and how it is opened.
 
+use crate::address::Address;
 use crate::database::{Connections, Database};
 use crate::schema::{self, Schema};
 use core::fmt;
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgSslMode};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 use std::time::Duration;
-use url::Url;
 
 /// How long a database may take to answer.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(3);
@@ -41,6 +40,8 @@ enum Kind {
         options: Box<PgConnectOptions>,
         /// The address, without a password.
         shown: String,
+        /// What it names of certificates and keys.
+        files: Vec<PathBuf>,
     },
 }
 
@@ -52,10 +53,11 @@ impl Place {
 
     /// `sqlite:PATH`, or `postgres://USER@HOST:PORT/DATABASE` with whatever else PostgreSQL's own tools take in such an address
     /// (`?sslmode=verify-full`, `?host=/run/postgresql`); what is left out there is read from `PGHOST`, `PGUSER`, `PGPASSWORD` and the
-    /// like, and the password also from `~/.pgpass`.
+    /// like, and the password also from `~/.pgpass`. A parameter that it does not know is refused, and so is what would be no password because one of
+    /// `#`, `/`, `?`, `@` and `:` stands in it as it is.
     ///
     /// # Errors
-    /// [`OpenError::Address`].
+    /// [`OpenError::Address`], [`OpenError::Escapes`], [`OpenError::Parameter`], [`OpenError::SslMode`], [`OpenError::Unchecked`].
     pub fn parse(text: &str) -> Result<Self, OpenError> {
         if let Some(path) = text.strip_prefix("sqlite:") {
             return if path.is_empty() { Err(OpenError::Address) } else { Ok(Self::sqlite(path)) };
@@ -63,10 +65,8 @@ impl Place {
         if !text.starts_with("postgres://") && !text.starts_with("postgresql://") {
             return Err(OpenError::Address);
         }
-        // What the parser says of it may hold the password.
-        let options = Box::new(PgConnectOptions::from_str(text).map_err(|_| OpenError::Address)?);
-        let shown = without_password(text).ok_or(OpenError::Address)?;
-        Ok(Self(Kind::Postgres { options, shown }))
+        let Address { options, shown, files } = Address::parse(text)?;
+        Ok(Self(Kind::Postgres { options: Box::new(options), shown, files }))
     }
 
     /// The password that PostgreSQL wants, from where fewer can see it than an address; it goes before one that is in there, or in
@@ -74,8 +74,8 @@ impl Place {
     #[must_use]
     pub fn with_password(self, password: &str) -> Self {
         match self.0 {
-            Kind::Postgres { options, shown } => {
-                Self(Kind::Postgres { options: Box::new((*options).password(password)), shown })
+            Kind::Postgres { options, shown, files } => {
+                Self(Kind::Postgres { options: Box::new((*options).password(password)), shown, files })
             }
             kind @ Kind::Sqlite(_) => Self(kind),
         }
@@ -121,7 +121,7 @@ impl Place {
         let database = self.pool(1)?;
         let migrated = schema::migrate(&database).await;
         database.close().await;
-        migrated
+        migrated.map_err(|error| self.explained(error))
     }
 
     /// How far the tables are.
@@ -132,7 +132,35 @@ impl Place {
         let database = self.pool(1)?;
         let found = schema::look(&database).await;
         database.close().await;
-        found
+        found.map_err(|error| self.explained(error))
+    }
+
+    /// Why a file can't be opened: SQLite says that it can't, and not that another one beside it is meant, or the folder.
+    pub(crate) fn explained(&self, error: OpenError) -> OpenError {
+        let (Kind::Sqlite(path), OpenError::Refused(said)) = (&self.0, &error) else { return error };
+        if !said.downcast_ref().is_some_and(|said| is_sqlites(said, &[CANT_OPEN, READ_ONLY])) {
+            return error;
+        }
+        let open = |path: &Path, is_written: bool| {
+            let opened = OpenOptions::new().read(true).write(is_written).open(path);
+            opened.err().filter(|source| source.kind() != io::ErrorKind::NotFound)
+        };
+        let beside = ["-wal", "-shm"].map(|end| {
+            let mut path = path.clone().into_os_string();
+            path.push(end);
+            (PathBuf::from(path), true)
+        });
+        let is_written = said.downcast_ref().is_some_and(|said| is_sqlites(said, &[READ_ONLY]));
+        for (path, is_written) in [(path.clone(), is_written)].into_iter().chain(beside) {
+            if let Some(source) = open(&path, is_written) {
+                return OpenError::File { path, source };
+            }
+        }
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        match error {
+            OpenError::Refused(source) => OpenError::Folder { path: folder.to_owned(), source },
+            error => error,
+        }
     }
 
     /// For a store. Nothing is connected to yet.
@@ -156,7 +184,14 @@ impl Place {
                 let pool = SqlitePoolOptions::new().max_connections(connections).acquire_timeout(PATIENCE);
                 Ok(Database::new(Connections::Sqlite(pool.connect_lazy_with(options)), WRITERS))
             }
-            Kind::Postgres { options, .. } => {
+            Kind::Postgres { options, files, .. } => {
+                for path in files {
+                    File::open(path).map_err(|source| OpenError::File { path: path.clone(), source })?;
+                }
+                if matches!(options.get_ssl_mode(), PgSslMode::VerifyCa) {
+                    // For this alone `sqlx` wants the process to have one, and panics without. Who has chosen another keeps it.
+                    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+                }
                 let pool = PgPoolOptions::new().max_connections(connections).acquire_timeout(PATIENCE);
                 Ok(Database::new(Connections::Postgres(pool.connect_lazy_with(impatient(options))), WRITERS))
             }
@@ -187,27 +222,6 @@ impl fmt::Debug for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Place({self})")
     }
-}
-
-/// An address of PostgreSQL's as it was given, but for the password: it can stand in two places.
-fn without_password(address: &str) -> Option<String> {
-    let mut url = Url::parse(address).ok()?;
-    if url.password().is_some() {
-        url.set_password(None).ok()?;
-    }
-    let has_more = url.query_pairs().any(|(name, _)| name == "password");
-    if has_more {
-        let others: Vec<(String, String)> = url
-            .query_pairs()
-            .filter(|(name, _)| name != "password")
-            .map(|(n, v)| (n.into_owned(), v.into_owned()))
-            .collect();
-        url.set_query(None);
-        if !others.is_empty() {
-            url.query_pairs_mut().extend_pairs(others);
-        }
-    }
-    Some(url.into())
 }
 
 fn make(path: &Path) -> io::Result<()> {
@@ -243,6 +257,18 @@ pub enum OpenError {
     /// It is no address of a database.
     #[error("not a database: expected sqlite:PATH or postgres://USER@HOST/DATABASE")]
     Address,
+    /// A `#`, or an `@` behind the host, which are of a password that was cut in two by them.
+    #[error("in the password of an address, write # / ? @ : as %23 %2F %3F %40 %3A, and % as %25")]
+    Escapes,
+    /// A parameter that is none; not by name where it may be a part of a password.
+    #[error("the address has {} that is not known{}", .0.as_ref().map_or("a parameter".to_owned(), |name| format!("a parameter, {name},")), KNOWN)]
+    Parameter(Option<String>),
+    /// What should say how far the other end is checked says nothing that is known.
+    #[error("{0} is none of disable, allow, prefer, require, verify-ca and verify-full")]
+    SslMode(&'static str),
+    /// An address that says by which certificates the other end is checked, and not that it is.
+    #[error("sslrootcert is of no use without sslmode=verify-full: nothing would be checked by it")]
+    Unchecked,
     /// It can't be reached, or does not answer in time.
     #[error("the database can't be reached")]
     Away(#[source] Box<dyn core::error::Error + Send + Sync>),
@@ -256,6 +282,14 @@ pub enum OpenError {
         path: PathBuf,
         /// What it said.
         source: io::Error,
+    },
+    /// SQLite can't make what it keeps beside a database, in the folder of its file.
+    #[error("{}: SQLite can't make files in this folder, beside the database; it has to be writable for whoever uses that", path.display())]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// What SQLite said.
+        source: Box<dyn core::error::Error + Send + Sync>,
     },
     /// Everyone can read its file, or write it.
     #[error("{}: others can use it (mode {mode:04o}); chmod o= it", path.display())]
@@ -282,10 +316,12 @@ impl OpenError {
     /// A word for logs and metrics: kebab-case, and the same in every version.
     pub const fn code(&self) -> &'static str {
         match self {
-            Self::Address => "database-address",
+            Self::Address | Self::Escapes | Self::Parameter(_) | Self::SslMode(_) | Self::Unchecked => {
+                "database-address"
+            }
             Self::Away(_) => "database-away",
             Self::Refused(_) => "database-refused",
-            Self::File { .. } => "database-file",
+            Self::File { .. } | Self::Folder { .. } => "database-file",
             Self::Exposed { .. } => "database-exposed",
             Self::Locked { .. } => "database-locked",
             Self::Schema(_) => "database-schema",
@@ -293,31 +329,52 @@ impl OpenError {
     }
 }
 
+/// What [`OpenError::Parameter`] ends with.
+const KNOWN: &str = ": there are sslmode, sslrootcert, sslcert, sslkey, host, hostaddr, port, dbname, user, password, options and application_name";
+
+/// SQLite's codes, in their lower bits: it is locked, or in use; it can't be written; there is no room; it can't be opened.
+const IN_USE: [u32; 2] = [5, 6];
+const READ_ONLY: u32 = 8;
+const FULL: u32 = 13;
+const CANT_OPEN: u32 = 14;
+
+/// Whether SQLite has said one of these, whatever more is said of it in the higher bits. PostgreSQL's codes are of five letters.
+fn is_sqlites(error: &sqlx::Error, codes: &[u32]) -> bool {
+    let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
+    let code = code.filter(|code| code.len() != 5).and_then(|code| code.parse::<u32>().ok());
+    code.is_some_and(|code| codes.contains(&(code & 0xff)))
+}
+
+/// Whether a database that answers would not have anything changed: a standby, a role that may only read, a file that can't be written, or no room.
+pub(crate) fn refuses_to_write(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
+    is_sqlites(error, &[READ_ONLY, FULL]) || code.is_some_and(|code| ["25006", "42501"].contains(&&*code))
+}
+
 impl OpenError {
     /// What a database says, or why it says nothing.
     pub(crate) fn away(error: sqlx::Error) -> Self {
         // Of PostgreSQL's (SQLSTATE): it starts, stops, or has no room; somebody has locked it, or was in the way. Of SQLite's: somebody has locked
         // it, whatever more is said of that in the higher bits.
-        let may_pass = |code: &str| {
-            let is_sqlites = code.parse::<u32>().is_ok_and(|code| [5, 6].contains(&(code & 0xff)));
-            if code.len() == 5 {
-                ["57", "53", "08", "55", "40"].iter().any(|class| code.starts_with(class))
-            } else {
-                is_sqlites
-            }
+        let passes =
+            |code: &str| code.len() == 5 && ["57", "53", "08", "55", "40"].iter().any(|class| code.starts_with(class));
+        let may_pass = |said: &dyn sqlx::error::DatabaseError| {
+            said.code().is_some_and(|code| passes(&code)) || is_sqlites(&error, &IN_USE)
         };
         match error.as_database_error() {
-            Some(said) if !said.code().is_some_and(|code| may_pass(&code)) => Self::Refused(Box::new(error)),
+            Some(said) if !may_pass(said) => Self::Refused(Box::new(error)),
             _ => Self::Away(Box::new(error)),
         }
     }
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, clippy::arithmetic_side_effects)]
+#[allow(clippy::unwrap_used, clippy::panic, clippy::arithmetic_side_effects)]
 mod tests {
     use super::*;
     use crate::{bulk, circuit, database};
+    use sqlx::{ConnectOptions, Connection};
+    use std::str::FromStr;
 
     #[tokio::test]
     async fn a_file_is_written_for_good_and_waited_for_and_readers_wait_for_no_writer() {
@@ -337,6 +394,38 @@ mod tests {
         let rows = database.read("PRAGMA journal_mode", Vec::new()).await.unwrap();
         assert_eq!(rows.first().unwrap().text("journal_mode").unwrap(), "wal");
         database.close().await;
+    }
+
+    #[tokio::test]
+    async fn a_file_that_reads_alone_or_a_folder_that_is_not_to_be_written_is_told_from_what_else_sqlite_refuses() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = Place::sqlite(folder.path().join("accounts.db"));
+        place.migrate().await.unwrap();
+        let options = SqliteConnectOptions::new().filename(place.path().unwrap());
+        let refused = async |options: SqliteConnectOptions, statement: &'static str| {
+            let mut connection = options.connect().await?;
+            sqlx::query(statement).execute(&mut connection).await?;
+            connection.close().await
+        };
+        let insert = "INSERT INTO roles (name, version) VALUES ('clerk', 1)";
+        assert!(refuses_to_write(&refused(options.clone().read_only(true), insert).await.unwrap_err()));
+        // As it is asked whether it would.
+        let nothing = crate::store::WRITE_NOTHING;
+        assert!(refuses_to_write(&refused(options.clone().read_only(true), nothing).await.unwrap_err()));
+        refused(options.clone(), nothing).await.unwrap();
+        refused(options.clone(), insert).await.unwrap();
+        let full = "PRAGMA max_page_count = 1; CREATE TABLE large AS SELECT zeroblob(1000000) AS x";
+        assert!(refuses_to_write(&refused(options.clone(), full).await.unwrap_err()));
+        let other = refused(options, insert).await.unwrap_err();
+        assert!(!refuses_to_write(&other), "{other}");
+        // As SQLite says it where it can't make a file; everything that is there can be opened.
+        let nowhere = SqliteConnectOptions::new().filename(folder.path().join("nowhere/accounts.db"));
+        let cant_open = OpenError::away(refused(nowhere, insert).await.unwrap_err());
+        match place.explained(cant_open) {
+            error @ OpenError::Folder { .. } => assert!(error.to_string().starts_with(folder.path().to_str().unwrap())),
+            error => panic!("{error}"),
+        }
+        assert!(matches!(place.explained(OpenError::away(other)), OpenError::Refused(_)));
     }
 
     #[test]

@@ -236,7 +236,11 @@ pub(crate) async fn look(database: &Database) -> Result<Schema, OpenError> {
 
 async fn ask(database: &Database, statement: &'static str) -> Result<Vec<Row>, sqlx::Error> {
     let late = |_| Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into()));
-    tokio::time::timeout(PATIENCE, database.read(statement, Vec::new())).await.unwrap_or_else(late)
+    let read = tokio::time::timeout(PATIENCE, database.read(statement, Vec::new())).await.unwrap_or_else(late);
+    match read {
+        Err(error) => Err(database.explained(error).await),
+        read => read,
+    }
 }
 
 #[derive(Clone, Copy)]

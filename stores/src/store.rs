@@ -3,6 +3,8 @@
 mod asking;
 
 pub(crate) use asking::Failed;
+#[cfg(test)]
+pub(crate) use asking::WRITE_NOTHING;
 
 use crate::circuit::Circuit;
 use crate::costs::Costs;
@@ -116,8 +118,11 @@ impl SqlStore {
         self.0.costs.imitate(&cost);
     }
 
-    /// Closes all connections. The store is of no use then.
+    /// Closes all connections, once what is asked on them is answered or given up. The store and its clones are of no use then, and nobody is told of that.
+    ///
+    /// The last one to close a file of SQLite's puts all changes into it that are still beside it: where nobody does, a copy of the file alone lacks them.
     pub async fn close(&self) {
+        self.0.watcher.silence();
         self.0.database.close().await;
     }
 

@@ -11,6 +11,11 @@ pub enum Availability<'a> {
     Away(&'a StoreError),
     /// It does again.
     Back,
+    /// It answers, and refuses to write. Logins are told "not now" where something is to be changed for them, as with a second factor or a recovery code; all
+    /// others go on.
+    ReadOnly(&'a StoreError),
+    /// It has written again.
+    Written,
 }
 
 type Tell = dyn Fn(Availability<'_>) + Send + Sync;
@@ -37,6 +42,9 @@ pub(crate) struct Watcher {
 struct Absence {
     of_logins: bool,
     of_checks: bool,
+    /// Whether it reads alone, which is no absence.
+    #[cfg(feature = "sql")]
+    is_read_only: bool,
 }
 
 impl Absence {
@@ -51,6 +59,35 @@ impl Watcher {
         let mut absence = self.absence.lock().unwrap_or_else(PoisonError::into_inner);
         *absence = Absence::default();
         *self.tell.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(tell));
+    }
+
+    /// Nobody is told of anything from now on.
+    #[cfg(feature = "sql")]
+    pub(crate) fn silence(&self) {
+        *self.tell.write().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// It would not write.
+    #[cfg(feature = "sql")]
+    pub(crate) fn read_only(&self, error: &StoreError) {
+        self.note_written(Availability::ReadOnly(error), true);
+    }
+
+    /// It has written.
+    #[cfg(feature = "sql")]
+    pub(crate) fn written(&self) {
+        self.note_written(Availability::Written, false);
+    }
+
+    #[cfg(feature = "sql")]
+    fn note_written(&self, news: Availability<'_>, is_read_only: bool) {
+        let mut absence = self.absence.lock().unwrap_or_else(PoisonError::into_inner);
+        if absence.is_read_only != is_read_only
+            && let Some(tell) = self.told()
+        {
+            absence.is_read_only = is_read_only;
+            tell(news);
+        }
     }
 
     fn told(&self) -> Option<Arc<Tell>> {

@@ -17,13 +17,13 @@ mod left_out;
 mod tables;
 
 use countersign::Reason;
-use countersign::accounts::{Account, AccountError, AccountStore, Role, StoreError};
-use countersign_stores::{OpenError, Place, Schema, SqlStore};
+use countersign::accounts::{Account, AccountError, AccountStore, HashParameters, Role, StoreError};
+use countersign_stores::{Availability, OpenError, Place, Schema, SqlStore};
 use left_out::left_out;
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tables::{BACK_TO_1, account, all_but_one, log_in, read_beside_changes_that_wait, watched};
 use tokio::net::{UnixListener, UnixStream};
@@ -324,6 +324,82 @@ async fn what_a_check_finds_wrong_is_told_once_and_not_taken_back_by_each_login(
     store.check().await.unwrap();
     assert_eq!(*told.lock().unwrap(), [false, true]);
     server.run(&format!("DROP OWNED BY {role}")).await;
+    server.run(&format!("DROP ROLE {role}")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_reads_and_does_not_write_says_so_and_is_no_absence() {
+    const REFUSES: &str = "the database refuses to write";
+    let Some(server) = Server::with("reads_alone").await else { return };
+    server.place().migrate().await.unwrap();
+    let role = format!("reader_{}", std::process::id());
+    server.run(&format!("CREATE ROLE {role} LOGIN")).await;
+    server.run(&format!("GRANT SELECT ON ALL TABLES IN SCHEMA public TO {role}")).await;
+    let owner = SqlStore::open(&server.place()).await.unwrap();
+    assert_eq!(owner.unwritable().await.unwrap(), None);
+    owner.add_role(&Role::new("clerk", ["orders:read"]).unwrap()).await.unwrap();
+    let mut alice = account("alice");
+    alice.add_role("clerk").unwrap();
+    owner.add(&alice).await.unwrap();
+    let address = server.address(&server.socket).replace("countersign@", &format!("{role}@"));
+    let place = Place::parse(&address).unwrap();
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let tell = Arc::clone(&told);
+    let store = SqlStore::open(&place).await.unwrap().with_observer(move |news| {
+        tell.lock().unwrap().push(match news {
+            Availability::ReadOnly(error) => error.to_string(),
+            Availability::Written => "written".to_owned(),
+            other => format!("{other:?}"),
+        });
+    });
+    let store = Arc::new(store);
+    let lock = async || store.edit("alice", |account| Ok(account.lock())).await;
+    for _ in 0..2 {
+        let refused = lock().await;
+        assert!(matches!(refused, Err(StoreError::Away { what: REFUSES, .. })), "{refused:?}");
+        store.check().await.unwrap();
+        assert!(log_in(&store, "alice").await.is_ok());
+    }
+    assert_eq!(*told.lock().unwrap(), [REFUSES]);
+    assert!(store.unwritable().await.unwrap().unwrap().contains("UPDATE accounts"));
+    server.run(&format!("GRANT UPDATE ON accounts TO {role}")).await;
+    assert!(store.unwritable().await.unwrap().unwrap().contains("UPDATE roles"));
+    // As operators are told: enough for all that a server writes, and what it costs to imitate a password of another kind.
+    let docs = include_str!("../../docs/accounts.md");
+    let grants: Vec<&str> = docs.lines().filter(|line| line.starts_with("GRANT ")).collect();
+    assert_eq!(grants.len(), 3, "{grants:?}");
+    for grant in grants {
+        let (grant, _) = grant.split_once(" TO server;").unwrap();
+        server.run(&format!("{grant} TO {role}")).await;
+    }
+    assert_eq!(store.unwritable().await.unwrap(), None);
+    assert!(lock().await.unwrap());
+    let dearer = HashParameters::new(16, 1, 1).unwrap();
+    store.edit("alice", |account| account.set_password_with(b"another", dearer)).await.unwrap();
+    let mut connection = PgConnection::connect(&address).await.unwrap();
+    for statement in ["INSERT INTO ticket_keys VALUES (1, 1, '', 1)", "UPDATE ticket_keys SET version = 2"] {
+        sqlx::query(statement).execute(&mut connection).await.unwrap();
+    }
+    assert_eq!(*told.lock().unwrap(), [REFUSES, "written"]);
+    // A standby says the same.
+    server.run(&format!("ALTER ROLE {role} SET default_transaction_read_only = on")).await;
+    let standby = SqlStore::open(&place).await.unwrap();
+    assert!(standby.unwritable().await.unwrap().unwrap().contains("read-only"));
+    let refused = standby.edit("alice", |account| Ok(account.unlock())).await;
+    assert!(matches!(refused, Err(StoreError::Away { what: REFUSES, .. })), "{refused:?}");
+    server.run(&format!("DROP OWNED BY {role}")).await;
+    server.run(&format!("DROP ROLE {role}")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn that_there_is_no_room_for_a_connection_is_said_and_not_that_time_is_up() {
+    let Some(server) = Server::with("no_room").await else { return };
+    let role = format!("many_{}", std::process::id());
+    server.run(&format!("CREATE ROLE {role} LOGIN CONNECTION LIMIT 0")).await;
+    let address = server.address(&server.socket).replace("countersign@", &format!("{role}@"));
+    let opened = SqlStore::open(&Place::parse(&address).unwrap()).await;
+    let Err(OpenError::Away(said)) = opened else { panic!("{opened:?}") };
+    assert!(said.to_string().contains("too many connections"), "{said}");
     server.run(&format!("DROP ROLE {role}")).await;
 }
 

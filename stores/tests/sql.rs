@@ -542,6 +542,44 @@ async fn a_link_to_nowhere_is_not_replaced_and_called_what_it_is() {
     assert!(path.is_symlink() && !folder.path().join("nowhere").exists());
 }
 
+/// Whether SQLite has anything of the database beside its file.
+fn has_more(place: &Place) -> bool {
+    let folder = place.path().unwrap().parent().unwrap();
+    std::fs::read_dir(folder).unwrap().count() > 1
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_changed_is_in_the_file_alone_once_a_store_is_closed_or_could_not_be_opened() {
+    let (_folder, place) = sqlite().await;
+    let (store, told) = watched(&place).await;
+    store.add(&account("alice")).await.unwrap();
+    assert!(has_more(&place), "as long as it is open");
+    store.close().await;
+    assert!(!has_more(&place));
+    assert!(store.find("alice").await.is_err() && store.check().await.is_err(), "it is closed");
+    assert_eq!(*told.lock().unwrap(), [], "whoever closes it knows");
+    other(&place, &["UPDATE countersign SET version = 3"]).await.close().await.unwrap();
+    schema(SqlStore::open(&place).await);
+    assert!(!has_more(&place));
+    assert!(SqlStore::open_even_if_away(&place).await.is_err() && !has_more(&place));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_sqlite_can_not_open_beside_a_file_is_named() {
+    let (folder, place) = sqlite().await;
+    let beside = folder.path().join("accounts.db-wal");
+    std::fs::create_dir(&beside).unwrap();
+    for opened in [
+        place.schema().await.map(drop),
+        SqlStore::open(&place).await.map(drop),
+        SqlStore::open_even_if_away(&place).await.map(drop),
+        place.migrate().await.map(drop),
+    ] {
+        let Err(OpenError::File { path, .. }) = opened else { panic!("{opened:?}") };
+        assert_eq!(path, beside);
+    }
+}
+
 /// A PostgreSQL that takes connections and says nothing.
 #[cfg(unix)]
 #[tokio::test(flavor = "multi_thread")]

@@ -53,6 +53,18 @@ impl Store {
         }
     }
 
+    /// What closes it in the end, if it is to be closed.
+    pub(crate) fn closing<'a>(&self, runtime: &'a Runtime) -> Closing<'a> {
+        Closing {
+            runtime,
+            #[cfg(feature = "sql")]
+            store: match self {
+                Self::File(_) => None,
+                Self::Sql(store) => Some(store.clone()),
+            },
+        }
+    }
+
     /// The database, if it is one.
     #[cfg(feature = "redis")]
     pub(crate) fn database(&self) -> Option<&SqlStore> {
@@ -90,6 +102,23 @@ impl AccountStore for Store {
         add_role(role: &Role) -> Result<(), StoreError>;
         update_role(old: &Role, new: &Role) -> Result<(), StoreError>;
         remove_role(name: &str) -> Result<(), StoreError>;
+    }
+}
+
+/// Closes a database when it goes, in whatever way: SQLite has what was changed last beside its file until then, where no copy of that has it.
+pub(crate) struct Closing<'a> {
+    #[cfg_attr(not(feature = "sql"), allow(dead_code, reason = "a file is closed by itself"))]
+    runtime: &'a Runtime,
+    #[cfg(feature = "sql")]
+    store: Option<SqlStore>,
+}
+
+impl Drop for Closing<'_> {
+    fn drop(&mut self) {
+        #[cfg(feature = "sql")]
+        if let Some(store) = &self.store {
+            self.runtime.block_on(store.close());
+        }
     }
 }
 
@@ -163,6 +192,12 @@ impl<'a> Opened<'a> {
     /// Says what they are.
     pub(crate) fn warn(&self) {
         warnings(self.users, &self.broken_lines()).iter().for_each(term::note);
+    }
+}
+
+impl Drop for Opened<'_> {
+    fn drop(&mut self) {
+        drop(self.store.closing(&self.runtime));
     }
 }
 

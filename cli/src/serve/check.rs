@@ -56,22 +56,27 @@ impl Serve {
         let mut facts = vec![format!("key {}", set.current().public_key().id())];
         facts.extend(set.next().iter().map(|key| format!("next key {}", key.public_key().id())));
         let stretching = self.stretch.stretching(&self.keys)?;
-        let (count, directory, (redis, tickets)) = runtime()?.block_on(async {
-            let backend = match self.missing()? {
-                // What a start would make.
-                Some(place) => {
-                    self.check_ticket_keys(Some(&place))?;
-                    warnings.push(format!("warning: {place}: no such file yet; a start makes it, without accounts"));
-                    None
-                }
-                None => {
-                    let (backend, doubtful) = self.backend().await?;
-                    warnings.extend(doubtful);
-                    self.check_ticket_keys(backend.users())?;
-                    warnings.extend(backend.warnings(stretching.as_ref(), self.no_password_upgrade).await);
-                    Some(backend)
-                }
-            };
+        let runtime = runtime()?;
+        let backend = match self.missing()? {
+            // What a start would make.
+            Some(place) => {
+                self.check_ticket_keys(Some(&place))?;
+                warnings.push(format!("warning: {place}: no such file yet; a start makes it, without accounts"));
+                None
+            }
+            None => {
+                let (backend, doubtful) = runtime.block_on(self.backend())?;
+                warnings.extend(doubtful);
+                Some(backend)
+            }
+        };
+        let store = backend.as_ref().and_then(Backend::store);
+        let _closing = store.map(|store| store.closing(&runtime));
+        let (count, directory, (redis, tickets)) = runtime.block_on(async {
+            if let Some(backend) = &backend {
+                self.check_ticket_keys(backend.users())?;
+                warnings.extend(backend.warnings(stretching.as_ref(), self.no_password_upgrade).await);
+            }
             let store = backend.as_ref().and_then(Backend::store);
             let (sharing, away) = self.sharing.open(&self.keys, store, None).await?;
             warnings.extend(away);

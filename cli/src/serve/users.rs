@@ -75,11 +75,19 @@ impl Backend {
                 warnings
             }
             #[cfg(feature = "sql")]
-            Self::Store(_, Store::Sql(store)) => match store.count_passwords(stretching).await {
-                Ok(counts) => stretch::Counts::from(counts).warnings(stretching),
-                // Where it is away, that was said, too.
-                Err(_) => vec!["note: passwords were not counted: the database did not answer in time".to_owned()],
-            },
+            Self::Store(users, Store::Sql(store)) => {
+                let mut warnings: Vec<String> =
+                    store.unwritable().await.ok().flatten().map(|why| read_only(users, &why)).into_iter().collect();
+                match store.count_passwords(stretching).await {
+                    Ok(counts) => warnings.extend(stretch::Counts::from(counts).warnings(stretching)),
+                    // Where it is away, that was said, too.
+                    Err(_) => {
+                        warnings
+                            .push("note: passwords were not counted: the database did not answer in time".to_owned());
+                    }
+                }
+                warnings
+            }
             Self::Directory(_) => Vec::new(),
         }
     }
@@ -107,6 +115,15 @@ fn unchangeable(users: &Users, file: &AccountFile, is_due: impl Fn(&Account) -> 
          be in a folder that this may write",
         what.join(" and ")
     ))
+}
+
+/// What is said where logins would change a database that can't be changed: those that would change nothing go on.
+#[cfg(feature = "sql")]
+fn read_only(users: &Users, why: &str) -> String {
+    format!(
+        "warning: {users}: it can be read and not changed ({why}), so logins with a second factor or a recovery code are told \"not now\", and \
+         old passwords are not hashed anew; what a server may do there is in docs/accounts.md"
+    )
 }
 
 /// Who is told of what becomes of the accounts.
@@ -139,6 +156,14 @@ impl Told {
                 let entry = Entry::new("accounts-away").field("code", error.code()).text("reason", &chain(*error));
                 self.log.write(entry.text("note", "logins are told \"not now\" until it is back"));
             }
+            Availability::ReadOnly(error) => {
+                let entry = Entry::new("accounts-read-only").field("code", error.code()).text("reason", &chain(*error));
+                self.log.write(
+                    entry
+                        .text("note", "second factors and recovery codes are told \"not now\" until it can be changed"),
+                );
+            }
+            Availability::Written => self.log.write(Entry::new("accounts-written")),
             _ => {}
         }
     }

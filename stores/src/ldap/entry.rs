@@ -2,12 +2,12 @@
 
 use super::{LdapConfig, dn};
 use asn1_rs::GeneralizedTime;
-use countersign::{Grant, Reason};
+use countersign::{Grant, Reason, UnixTime};
 use ldap3::SearchEntry;
 use sha2::{Digest, Sha256};
 
 /// What is read of an entry, whatever directory it is in, beside the name. What one does not have is left out.
-pub(super) const ATTRIBUTES: [&str; 14] = [
+pub(super) const ATTRIBUTES: [&str; 16] = [
     // Its groups.
     "memberOf",
     // Which entry it is, however it is renamed.
@@ -26,6 +26,8 @@ pub(super) const ATTRIBUTES: [&str; 14] = [
     "accountExpires",
     "shadowExpire",
     "krbPrincipalExpiration",
+    "pwdStartTime",
+    "pwdEndTime",
 ];
 
 /// Those of them that say when the password was set.
@@ -71,8 +73,10 @@ impl Person {
 
     /// What they may do, or why they are not let in.
     pub(super) fn grant(&self, config: &LdapConfig) -> Result<Grant, Reason> {
-        let now = config.clock.look().earliest().as_secs();
-        self.admit(i64::try_from(now).unwrap_or(i64::MAX))?;
+        let time = config.clock.look();
+        let seconds = |time: UnixTime| i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
+        let (now, otherwise) = (seconds(time.now()), time.otherwise().map_or(i64::MIN, seconds));
+        self.admit(seconds(time.earliest()), now.max(otherwise))?;
         let mut groups: Vec<&str> = Vec::new();
         let mut permissions: Vec<&str> = Vec::new();
         for (group, of_group) in &config.permissions {
@@ -102,8 +106,8 @@ impl Person {
         Ok(grant.with_epoch(number(&of_account)).with_credential_epoch(number(&password)))
     }
 
-    /// Whether the entry may be used, `now` in Unix seconds.
-    fn admit(&self, now: i64) -> Result<(), Reason> {
+    /// Whether the entry may be used, in Unix seconds: by the earlier of two times it is not over, and by the later one it has begun.
+    fn admit(&self, now: i64, latest: i64) -> Result<(), Reason> {
         let is = |attribute: &str, value: &str| self.values(attribute).any(|held| held.eq_ignore_ascii_case(value));
         let number = |attribute: &str| self.values(attribute).next().and_then(|value| value.parse::<i64>().ok());
         // For ever. Any other time may be over, which the directory knows when it is asked for the password.
@@ -122,9 +126,16 @@ impl Person {
         let of_windows = of_windows.map(|time| time.saturating_div(10_000_000).saturating_sub(11_644_473_600));
         // In days.
         let of_shadow = number("shadowExpire").filter(|days| *days >= 0).map(|days| days.saturating_mul(86_400));
-        let of_kerberos = self.values("krbPrincipalExpiration").next().map(kerberos_end).transpose()?.flatten();
-        if [of_windows, of_shadow, of_kerberos].into_iter().flatten().any(|end| end <= now) {
+        let time = |attribute| self.values(attribute).next().map(time).transpose();
+        // MIT Kerberos writes 0 for never.
+        let of_kerberos = time("krbPrincipalExpiration")?.filter(|end| *end != 0);
+        let (start, of_policy) = (time("pwdStartTime")?, time("pwdEndTime")?);
+        if [of_windows, of_shadow, of_kerberos, of_policy].into_iter().flatten().any(|end| end <= now) {
             return Err(Reason::AccountExpired);
+        }
+        // As of one that was disabled until then.
+        if start.is_some_and(|start| latest < start) {
+            return Err(Reason::AccountDisabled);
         }
         Ok(())
     }
@@ -160,11 +171,11 @@ impl Person {
     }
 }
 
-/// A generalized time (RFC 4517, 3.3.13), in Unix seconds. MIT Kerberos writes 0 for never.
-fn kerberos_end(text: &str) -> Result<Option<i64>, Reason> {
+/// A generalized time (RFC 4517, 3.3.13), in Unix seconds.
+fn time(text: &str) -> Result<i64, Reason> {
     let time = GeneralizedTime::from_bytes(text.as_bytes()).and_then(|time| time.utc_datetime());
-    let end = time.map_err(|_| Reason::Application("the account has an end in the directory that can't be read"))?;
-    Ok(Some(end.unix_timestamp()).filter(|end| *end != 0))
+    let time = time.map_err(|_| Reason::Application("the account has a time in the directory that can't be read"))?;
+    Ok(time.unix_timestamp())
 }
 
 /// An attribute's values, whatever case its name is written in.
@@ -187,7 +198,7 @@ fn number(parts: &[Vec<u8>]) -> u64 {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::arithmetic_side_effects)]
 mod tests {
-    use super::{ATTRIBUTES, LdapConfig, Person, SET, kerberos_end};
+    use super::{ATTRIBUTES, LdapConfig, Person, SET, time};
     use countersign::{Clock, Moment, Reason, UnixTime};
     use ldap3::SearchEntry;
     use std::collections::{HashMap, HashSet};
@@ -262,15 +273,22 @@ mod tests {
             ("krbPrincipalExpiration", "20261128000000Z", &expired),
             ("krbPrincipalExpiration", "20261128000001Z", &Ok(())),
             ("krbPrincipalExpiration", "19700101000000Z", &Ok(())),
+            ("pwdEndTime", "20261128000000Z", &expired),
+            ("pwdEndTime", "20261128000001Z", &Ok(())),
+            ("pwdEndTime", "19700101000000Z", &expired),
+            ("pwdStartTime", "20261128000001Z", &disabled),
+            ("pwdStartTime", "20261128000000Z", &Ok(())),
         ] {
-            assert_eq!(&person(entry(&[(name, value)])).admit(NOW), verdict, "{name}: {value}");
+            assert_eq!(&person(entry(&[(name, value)])).admit(NOW, NOW), verdict, "{name}: {value}");
             assert!(ATTRIBUTES.iter().any(|asked| asked.eq_ignore_ascii_case(name)), "{name} is not asked for");
         }
-        let unreadable = person(entry(&[("krbPrincipalExpiration", "never")])).admit(NOW);
-        assert!(matches!(unreadable, Err(Reason::Application(_))), "{unreadable:?}");
+        for name in ["krbPrincipalExpiration", "pwdEndTime", "pwdStartTime"] {
+            let unreadable = person(entry(&[(name, "never")])).admit(NOW, NOW);
+            assert!(matches!(unreadable, Err(Reason::Application(_))), "{name}: {unreadable:?}");
+        }
         // Of several ends the first counts.
         let ends = [("accountExpires", "0"), ("shadowExpire", "20785"), ("krbPrincipalExpiration", "20270101000000Z")];
-        assert_eq!(person(entry(&ends)).admit(NOW), expired);
+        assert_eq!(person(entry(&ends)).admit(NOW, NOW), expired);
     }
 
     #[test]
@@ -287,6 +305,9 @@ mod tests {
             time.store(jump * DAY, Relaxed);
             assert_eq!((grant(ended), grant(ended + 1)), (expired.clone(), Ok(())), "{jump}");
         }
+        // The other way round: it is enough that one of them says that it has begun.
+        let begins = |on: &str| person(entry(&[("pwdStartTime", on)])).grant(&config).map(drop);
+        assert_eq!((begins("20241004000000Z"), begins("20241006000000Z")), (Ok(()), Err(Reason::AccountDisabled)));
     }
 
     #[test]
@@ -321,14 +342,13 @@ mod tests {
     }
 
     #[test]
-    fn an_end_is_read_as_directories_write_it_and_nothing_else_is_one() {
-        assert_eq!(kerberos_end("20261127160000Z"), Ok(Some(1_795_795_200)));
-        assert_eq!(kerberos_end("20261127160000.0Z"), Ok(Some(1_795_795_200)));
-        assert_eq!(kerberos_end("20261127170000+0100"), Ok(Some(1_795_795_200)));
-        assert_eq!(kerberos_end("19700101000000Z"), Ok(None), "never");
+    fn a_time_is_read_as_directories_write_it_and_nothing_else_is_one() {
+        assert_eq!(time("20261127160000Z"), Ok(1_795_795_200));
+        assert_eq!(time("20261127160000.0Z"), Ok(1_795_795_200));
+        assert_eq!(time("20261127170000+0100"), Ok(1_795_795_200));
         for bad in ["", "never", "2026", "20261327160000Z", "20260230160000Z", "20261127160000Zulu", "-0261127160000Z"]
         {
-            assert!(kerberos_end(bad).is_err(), "{bad}");
+            assert!(time(bad).is_err(), "{bad}");
         }
     }
 }

@@ -3,7 +3,7 @@
 use super::{Inner, SqlStore};
 use crate::circuit::{self, Circuit};
 use crate::costs::Costs;
-use crate::place::{OpenError, PATIENCE, Place};
+use crate::place::{self, OpenError, PATIENCE, Place};
 use crate::schema::{self, Schema};
 use crate::watcher::{Asker, Availability, Watcher};
 use countersign::accounts::{AccountError, StoreError};
@@ -18,8 +18,15 @@ impl SqlStore {
     /// [`OpenError`]; [`OpenError::Schema`] where the tables are to be made first: [`Place::migrate`].
     pub async fn open(place: &Place) -> Result<Self, OpenError> {
         let store = Self::at(place)?;
-        store.look().await?;
-        Ok(store)
+        match store.look().await {
+            Ok(()) => Ok(store),
+            Err(error) => Err(store.given_up(place, error).await),
+        }
+    }
+
+    async fn given_up(&self, place: &Place, error: OpenError) -> OpenError {
+        self.close().await;
+        place.explained(error)
     }
 
     /// As [`SqlStore::open`], also where the database can't be reached now: it is asked again with each call, and whether its tables are as they
@@ -39,7 +46,7 @@ impl SqlStore {
                 }
                 Ok((store, Some(error)))
             }
-            Err(error) => Err(error),
+            Err(error) => Err(store.given_up(place, error).await),
         }
     }
 
@@ -92,6 +99,32 @@ impl SqlStore {
             Err(error) => self.0.watcher.away(Asker::Check, error),
         }
         found
+    }
+
+    /// Why accounts can't be changed, where they can be read: so no server takes a second factor or a recovery code, which are good once. `None` where
+    /// they can be, as far as can be seen without a change.
+    ///
+    /// # Errors
+    /// [`StoreError::Away`].
+    pub async fn unwritable(&self) -> Result<Option<String>, StoreError> {
+        // What is locked while an account is changed wants the right to change it.
+        const SELECT: &str = "SELECT CASE \
+             WHEN current_setting('transaction_read_only') = 'on' THEN 'transactions are read-only, as on a standby' \
+             WHEN NOT has_any_column_privilege('accounts', 'UPDATE') THEN 'its role may not UPDATE accounts' \
+             WHEN NOT has_any_column_privilege('roles', 'UPDATE') THEN 'its role may not UPDATE roles' END AS why";
+        self.read_whole(async {
+            let database = &self.0.database;
+            if !database.is_sqlite() {
+                let rows = database.read(SELECT, Vec::new()).await?;
+                return rows.first().map_or(Ok(None), |row| row.maybe("why"));
+            }
+            let written = async { database.begin().await?.run(WRITE_NOTHING, Vec::new()).await };
+            match written.await {
+                Err(error) if place::refuses_to_write(&error) => Ok(Some(error.to_string())),
+                written => written.map(|_| None),
+            }
+        })
+        .await
     }
 
     fn answered(&self, asker: Asker) {
@@ -149,12 +182,20 @@ impl SqlStore {
         let (error, fault) = match tokio::time::timeout(patience, done).await {
             Ok(Ok(done)) => {
                 self.answered(Asker::Login);
+                if matches!(kind, Kind::Write) {
+                    self.0.watcher.written();
+                }
                 return Ok(done);
             }
             Ok(Err(Failed::Store(error))) => (error, Fault::Own),
             Ok(Err(Failed::Open(error))) => {
                 let fault = if matches!(error, OpenError::Away(_)) { Fault::Gone } else { Fault::Unfit };
                 (unfit(error), fault)
+            }
+            Ok(Err(Failed::Sql(error))) if matches!(kind, Kind::Write) && place::refuses_to_write(&error) => {
+                let error = StoreError::away("the database refuses to write", error);
+                self.0.watcher.read_only(&error);
+                (error, Fault::Own)
             }
             Ok(Err(Failed::Sql(error))) => {
                 let fault = if is_gone(&error) { Fault::Gone } else { Fault::Own };
@@ -175,6 +216,9 @@ impl SqlStore {
         Err(error)
     }
 }
+
+/// What SQLite refuses where it would refuse a change. To begin as a writer is not enough: where it can't be one, it begins as a reader, and says nothing.
+pub(crate) const WRITE_NOTHING: &str = "UPDATE accounts SET name = name WHERE FALSE";
 
 /// What keeps a question from its answer.
 enum Fault {
