@@ -148,9 +148,10 @@ fn what_a_program_leaves_keeps_no_session_and_is_not_cut_without_a_word() {
     let mut flood = house.serve(&["--exec", "timeout 3 cat /dev/zero"]);
     let mut deaf = house.session(connect(&flood.address));
     // Out of reach, and with the program's output open.
-    let mut quiet = house.serve(&["--exec", "setsid sh -c 'echo $$; exec sleep 1000' &"]);
+    let mut quiet = house.serve(&["--exec", "setsid sh -c 'echo $$; exec sleep 1000' & read line"]);
     let mut patient = house.session(connect(&quiet.address));
     let left = first_line(&mut patient);
+    patient.write_all(b"now end\n").unwrap();
     assert_eq!(patient.read(&mut [0; 1]).unwrap(), 0, "nothing is missing");
     quiet.wait_for(&["event=session-ended", "code=program-ended"]);
     assert!(Command::new("kill").arg(left).status().unwrap().success());
