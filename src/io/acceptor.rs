@@ -141,7 +141,7 @@ impl Acceptor {
         Self(Arc::new(ServerState {
             config: Arc::new(config),
             keys: KeysInUse::new(keys),
-            sessions: Sessions::new(Recheck::default(), verifier.clone()),
+            sessions: Sessions::new(Recheck::default(), Bounds::default().rechecks, verifier.clone()),
             verifier,
             places,
             workers,
@@ -159,7 +159,8 @@ impl Acceptor {
     #[must_use]
     pub fn with_bounds(self, bounds: Bounds) -> Self {
         let (places, workers, permits) = within(bounds);
-        Self(Arc::new(ServerState { places, workers, permits, ..ServerState::clone(&self.0) }))
+        let sessions = self.0.sessions.anew_with_at_once(bounds.rechecks);
+        Self(Arc::new(ServerState { places, workers, permits, sessions, ..ServerState::clone(&self.0) }))
     }
 
     /// Sets what guessing costs, with counts that begin anew. A clone that was made before keeps the old ones.
@@ -224,7 +225,7 @@ impl Acceptor {
     /// sessions.
     #[must_use]
     pub fn with_recheck(self, recheck: Recheck) -> Self {
-        let sessions = Sessions::new(recheck, self.0.verifier.clone());
+        let sessions = self.0.sessions.anew_with_recheck(recheck);
         Self(Arc::new(ServerState { sessions, ..ServerState::clone(&self.0) }))
     }
 
@@ -242,7 +243,12 @@ impl Acceptor {
     /// Ends the open sessions of a principal, whatever the verifier says, and gives how many there were. It locks nobody out: have the verifier
     /// refuse the principal first.
     pub fn revoke(&self, principal: &str) -> usize {
-        self.0.sessions.revoke(principal)
+        self.0.sessions.revoke(Some(principal))
+    }
+
+    /// As [`Acceptor::revoke`], all sessions: of a server that ends, say, once [`Acceptor::stop`] lets nobody in any more.
+    pub fn revoke_all(&self) -> usize {
+        self.0.sessions.revoke(None)
     }
 
     /// The keys of the logins from now on. Logins that have got their answer by then go on under the key of that; sessions do not
@@ -260,6 +266,7 @@ impl Acceptor {
         self.0.places.set_bounds(bounds);
         self.0.workers.set_bounds(here);
         self.0.permits.set_bounds(elsewhere);
+        self.0.sessions.set_at_once(bounds.rechecks);
     }
 
     /// Other penalties from now on, or none, for this acceptor and all its clones: all of them, a store and an observer among them. What is counted
