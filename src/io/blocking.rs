@@ -319,7 +319,11 @@ impl<S: Write> Stream<S> {
 impl<S: Read + Write> Read for Stream<S> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = read(&mut self.transport, &mut self.inbox, buffer);
-        if read.is_err() {
+        if let Err(error) = &read {
+            if is_timeout(error) {
+                // Nothing to read and nothing to send: idle.
+                self.outbox.release();
+            }
             say_farewell(&mut self.transport, &mut self.outbox);
         }
         read
@@ -406,7 +410,13 @@ fn read(transport: &mut impl Read, inbox: &mut Inbox, buffer: &mut [u8]) -> io::
         if let Some(count) = inbox.read(buffer)? {
             return Ok(count);
         }
-        fill(transport, inbox).map_err(|error| inbox.live.blame(error))?;
+        inbox.shrink();
+        if let Err(error) = fill(transport, inbox) {
+            if is_timeout(&error) {
+                inbox.release();
+            }
+            return Err(inbox.live.blame(error));
+        }
     }
 }
 

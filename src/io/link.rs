@@ -18,6 +18,9 @@ use super::error::LoginError;
 ///
 /// Every `poll_` function works as those of `AsyncRead` and `AsyncWrite` do: where it can't go on it arranges for the task to be woken, and
 /// gives [`Poll::Pending`]. A link that blocks instead never gives `Pending`.
+///
+/// The session afterwards is read and written as its transport is, [`io::ErrorKind::WouldBlock`] included, and holds no buffers once a read has
+/// given that and nothing waits to leave: read until then.
 pub trait Link {
     /// What the session after the login is carried by.
     type Stream;
