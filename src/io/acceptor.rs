@@ -315,6 +315,10 @@ impl Acceptor {
     /// Accepts a login over any [`Link`]. The future ends when the session begins; where the login is refused, it ends once
     /// the peer was told so and has hung up.
     ///
+    /// Dropping the future ends the handshake. Once the credential is being looked at that counts as a failure ([`Penalties`]), as whoever
+    /// gets away in time would guess for nothing: bound what a login may take by [`ServerConfig::with_handshake_timeout`] and a timeout of
+    /// the store's own, not by one around this future.
+    ///
     /// # Errors
     /// [`LoginError`]; [`LoginError::LoginRefused`] has the reason for the audit log.
     pub async fn accept_over<L: Link>(
@@ -325,7 +329,7 @@ impl Acceptor {
         let context = Arc::new(context.into());
         let place = self.0.enter(&context)?;
         match script::accept(&self.0, &mut link, context, place).await? {
-            Decided::Accepted(started, record) => Ok(Stream::of_server(link.into_stream(), *started, record, None)?),
+            Decided::Accepted(started, record) => Ok(Stream::of_server(link, *started, record)?),
             Decided::Refused(refused, place) => {
                 let (waiting, error) = refused.part();
                 script::refuse(link, waiting, place).await;

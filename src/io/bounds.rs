@@ -145,7 +145,8 @@ impl Bounds {
         self
     }
 
-    /// How many open files a server may need within these bounds, where each session takes `per_session`, its connection counted in. What the
+    /// How many open files a server may need within these bounds, where each session takes `per_session`, its connection counted in: 2 where it is
+    /// accepted by [`accept_blocking`](crate::Acceptor::accept_blocking), which keeps a second descriptor to end it by, otherwise 1, and what the application opens for it. What the
     /// process has open besides comes on top: [`OWN_FILES`](crate::limits::OWN_FILES), and what stores and an
     /// [`AsyncVerifier`](crate::AsyncVerifier) open, such as a pool of connections (`Place::files` in countersign-stores), or a connection for each question
     /// ([`Bounds::questions`]).
@@ -155,7 +156,7 @@ impl Bounds {
     }
 
     /// Lowers those bounds for each of which a file is open, so that [`Bounds::files`] is no more than `files`: a quarter for handshakes, a
-    /// quarter for refusals, and what those leave for sessions; each at least 1.
+    /// quarter for refusals, and what those leave for sessions, of which each takes `per_session`, as there; each at least 1.
     ///
     /// `files` is what the process may have open (`ulimit -n`, often 1024), less what it has open besides. The defaults need more than that: a
     /// flood of connections then meets the system's bound before it meets these, by which those of the flood make way for others, and nobody gets
@@ -188,6 +189,7 @@ impl Bounds {
     /// use countersign::Bounds;
     ///
     /// let bounds = Bounds::default().fitting_process(1, 0); // where each session is a connection, and nothing else is open
+    /// let blocking = Bounds::default().fitting_process(2, 0); // the same with `accept_blocking`, by which a session takes two
     /// ```
     #[cfg(feature = "files")]
     #[must_use]

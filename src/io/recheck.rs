@@ -20,7 +20,8 @@ use core::time::Duration;
 ///
 /// A session that ends fails at its next read or write, or at one that waits, with [`crate::Error::Revoked`]. Its peer reads an
 /// authenticated close where the session waited to read, all that was written has left, and no write has failed; a cut otherwise. A blocking stream whose transport can't be woken
-/// ([`crate::blocking::Transport::stopper`]) notices at its next call, as does one of another event loop.
+/// ([`crate::blocking::Transport::stopper`]) notices at its next call, as does one of another event loop whose link has nothing to wake it by
+/// ([`crate::Link::stopper`]).
 ///
 /// ```
 /// use countersign::Recheck;

@@ -2,9 +2,9 @@
 //! and `tokio.rs` move them.
 
 use super::events::{Record, Seat};
+use super::link::Link;
 use super::live::{CurrentGrant, Live};
 use super::script::Started;
-use super::transport::Stopper;
 use crate::crypto::Suite;
 use crate::limits;
 use crate::session::{Opener, Received, Sealer, Session, SessionId, SessionInfo};
@@ -51,17 +51,17 @@ impl<S> Stream<S> {
         Self { transport, info, inbox, outbox, seat: None }
     }
 
-    /// At a server; what blocks on the transport is ended by the stopper, if there is one.
+    /// At a server; what waits on the transport is ended by the link's stopper, if there is one.
     ///
     /// # Errors
-    /// The transport's, where there is none after all. That the session has begun was told by then, so its end is, too.
-    pub(super) fn of_server(
-        transport: io::Result<S>,
-        begun: Started,
-        record: Record,
-        stopper: Option<Stopper>,
-    ) -> io::Result<Self> {
+    /// The link's, where there is no transport after all, or no stopper where there should be. That the session has begun was told by then, so
+    /// its end is, too.
+    pub(super) fn of_server<L: Link<Stream = S>>(mut link: L, begun: Started, record: Record) -> io::Result<Self> {
         let Started { session, mut place, sessions, shown } = begun;
+        let (stopper, transport) = match link.stopper() {
+            Ok(stopper) => (stopper, link.into_stream()),
+            Err(error) => (None, Err(error)),
+        };
         let (info, inbox, outbox) = parts(session);
         let live = &inbox.live;
         live.set_stopper(stopper);

@@ -9,14 +9,15 @@ use countersign::blocking::{Over, Stopper, Timed, Transport, Untimed};
 use countersign::client;
 use countersign::server::AwaitHello;
 use countersign::{
-    Acceptor, AsyncVerifier, Attempt, ChannelBinding, Context, Credential, CredentialKind, Error, Grant, Moment,
+    Acceptor, AsyncVerifier, Attempt, ChannelBinding, Context, Credential, CredentialKind, Error, Grant, Link, Moment,
     PolicyRequest, Reason, Recheck, Returning, Revocation, Stream, TicketKeys, UnixTime, Verifier,
 };
 use std::collections::HashMap;
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::TcpStream;
+use std::net::{Shutdown, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
+use std::task::{self, Poll};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -815,7 +816,7 @@ impl Transport for Balking {
         self.0.set_timeouts(timeout)
     }
 
-    fn stopper(&mut self) -> Option<Stopper> {
+    fn stopper(&mut self) -> io::Result<Option<Stopper>> {
         self.0.stopper()
     }
 }
@@ -837,6 +838,84 @@ fn a_session_of_which_a_write_was_tried_again_is_closed_and_not_cut() {
         let mut said = Vec::new();
         client.read_to_end(&mut said).unwrap();
         assert_eq!(said, b"all of it");
+    });
+}
+
+/// A link of an event loop, which is to look at a session when that was ended.
+struct Woken(crate::events::SocketLink, std::sync::mpsc::Sender<Shutdown>);
+
+impl Link for Woken {
+    type Stream = crate::events::Socket;
+
+    fn now(&self) -> Moment {
+        self.0.now()
+    }
+
+    fn set_deadline(&mut self, deadline: Moment) {
+        self.0.set_deadline(deadline);
+    }
+
+    fn poll_read(&mut self, task: &mut task::Context<'_>, room: &mut [u8]) -> Poll<io::Result<usize>> {
+        self.0.poll_read(task, room)
+    }
+
+    fn poll_write(&mut self, task: &mut task::Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.0.poll_write(task, bytes)
+    }
+
+    fn poll_flush(&mut self, task: &mut task::Context<'_>) -> Poll<io::Result<()>> {
+        self.0.poll_flush(task)
+    }
+
+    fn poll_end_sending(&mut self, task: &mut task::Context<'_>) -> Poll<io::Result<()>> {
+        self.0.poll_end_sending(task)
+    }
+
+    fn poll_wait(&mut self, task: &mut task::Context<'_>, moment: Moment) -> Poll<()> {
+        self.0.poll_wait(task, moment)
+    }
+
+    fn poll_gone(&mut self, task: &mut task::Context<'_>) -> Poll<()> {
+        self.0.poll_gone(task)
+    }
+
+    fn stopper(&mut self) -> io::Result<Option<Stopper>> {
+        let tell = self.1.clone();
+        Ok(Some(Stopper::new(move |how| tell.send(how).unwrap_or_default())))
+    }
+
+    fn into_stream(self) -> io::Result<Self::Stream> {
+        self.0.into_stream()
+    }
+}
+
+#[test]
+fn an_event_loop_is_told_that_a_session_was_ended_and_its_peer_finds_it_closed() {
+    bounded(|| {
+        let acceptor = acceptor(&Store::of(&["alice"]), Recheck::never());
+        let (tell, told) = std::sync::mpsc::channel();
+        let (client, server) = pair();
+        let accept = acceptor.clone();
+        let accepting = move || {
+            let link = Woken(crate::events::link(server), tell);
+            crate::events::run(async move { accept.accept_over(link, Context::uncounted()).await.unwrap() })
+        };
+        let accepting = std::thread::spawn(accepting);
+        let alice = Credential::Password { user: "alice", password: b"password" };
+        let mut client = connector().connect_blocking(client, alice).unwrap();
+        let mut server = accepting.join().unwrap();
+        server.write_all(b"all of it").unwrap();
+        assert_eq!(server.read(&mut [0]).unwrap_err().kind(), ErrorKind::WouldBlock);
+        assert_eq!(acceptor.revoke("alice"), 1);
+        assert_eq!(told.recv(), Ok(Shutdown::Read));
+        assert_eq!(revoked(&server.read(&mut [0]).unwrap_err()), Revocation::Ended);
+        let mut said = Vec::new();
+        client.read_to_end(&mut said).unwrap();
+        assert_eq!(said, b"all of it");
+        // Once more, and no more, where it has not been let go by then.
+        assert_eq!(told.recv(), Ok(Shutdown::Both));
+        assert!(told.recv().is_err());
+        drop(server);
     });
 }
 
