@@ -2,12 +2,14 @@
 //!
 //! One thread serves every connection over non-blocking sockets with `mio`; a second stands for a hardware module. No runtime
 //! and no thread per connection: the login of each is a future that the loop polls when its socket is ready, when the module
-//! has answered, or when its time is over. Afterwards the stream is read and written like the socket itself.
+//! has answered, or when its time is over. Afterwards the stream is read and written like the socket itself, and the loop is woken for
+//! one whose user has been removed.
 //!
 //! Run it: `cargo run --example event_loop`. It serves, logs in to itself, and ends.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::arithmetic_side_effects, missing_docs)]
 
+use countersign::blocking::Stopper;
 use countersign::crypto::{Decrypted, Decrypting, RemoteDecrypt, rng, rustcrypto};
 use countersign::{Acceptor, Attempt, ClientConfig, Connector, Credential, Grant, Link, LoginError, Moment};
 use countersign::{PrivateKey, Reason, Server, ServerConfig, ServerKey, Stream};
@@ -30,6 +32,8 @@ struct Socket {
     start: Instant,
     deadline: Moment,
     next: Arc<Mutex<Moment>>,
+    /// Wakes the loop for this connection.
+    waker: Waker,
 }
 
 impl Socket {
@@ -87,6 +91,11 @@ impl Link for Socket {
             Err(error) if error.kind() == ErrorKind::WouldBlock => Poll2::Pending,
             _ => Poll2::Ready(()),
         }
+    }
+
+    fn stopper(&mut self) -> io::Result<Option<Stopper>> {
+        let waker = self.waker.clone();
+        Ok(Some(Stopper::new(move |_| waker.wake_by_ref())))
     }
 
     fn into_stream(self) -> io::Result<TcpStream> {
@@ -175,7 +184,8 @@ fn serve(mut listener: TcpListener, acceptor: &Acceptor) -> io::Result<()> {
             next += 1;
             poll.registry().register(&mut stream, token, Interest::READABLE | Interest::WRITABLE)?;
             let (start, later) = (Instant::now(), Arc::new(Mutex::new(Moment::ORIGIN)));
-            let socket = Socket { stream, start, deadline: Moment::ORIGIN, next: Arc::clone(&later) };
+            let waker = Waker::from(Arc::new(Ready(Arc::clone(&waker), ready.clone(), token)));
+            let socket = Socket { stream, start, deadline: Moment::ORIGIN, next: Arc::clone(&later), waker };
             let acceptor = acceptor.clone();
             let login = Box::pin(async move { acceptor.accept_over(socket, peer).await });
             connections.insert(token, Connection::Login(login, later, start));
@@ -212,7 +222,7 @@ fn serve(mut listener: TcpListener, acceptor: &Acceptor) -> io::Result<()> {
             match echo(session) {
                 Ok(Some(session)) => drop(connections.insert(token, Connection::Session(session))),
                 Ok(None) => return Ok(()),
-                // It ends this one alone.
+                // It ends this one alone, as does its user's removal.
                 Err(error) => println!("a session broke: {error}"),
             }
         }
@@ -250,6 +260,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let acceptor = Acceptor::new(ServerConfig::new(rustcrypto::provider()), server_key, verify);
     let listener = TcpListener::bind("127.0.0.1:0".parse()?)?;
     let address = listener.local_addr()?;
+    let door = acceptor.clone();
     let server = std::thread::spawn(move || serve(listener, &acceptor));
 
     let connector = Connector::new(ClientConfig::new(rustcrypto::provider()), Server::key(public));
@@ -258,6 +269,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         connector.connect_blocking(stream, Credential::Password { user: "alice", password })
     };
     assert!(login(b"battery staple").is_err());
+    // She is told that it is over, while neither end says anything.
+    let mut session = login(b"correct horse")?;
+    session.write_all(b"?")?;
+    session.read_exact(&mut [0])?;
+    assert_eq!((door.revoke("alice"), session.read(&mut [0])?), (1, 0));
     let mut session = login(b"correct horse")?;
     session.write_all(b"hello")?;
     session.close()?;

@@ -29,8 +29,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let verifier = AccountVerifier::new(RwLock::new(accounts));
     // Async, as a store of accounts may have to be waited for. The acceptor does that by itself, and needs no runtime for it.
     let acceptor = Acceptor::new_async(ServerConfig::new(provider), ServerKey::load(&key, provider)?, verifier);
-    // As many connections as the process may have open: in a flood the newcomers make way for others, and not the listener.
-    let acceptor = acceptor.with_bounds(Bounds::default().fitting_process(1, 0));
+    // As many connections as the process may have open: in a flood the newcomers make way for others, and not the listener. A session that blocks
+    // takes two files: its socket, and the same once more, by which it is ended when its account is.
+    let acceptor = acceptor.with_bounds(Bounds::default().fitting_process(2, 0));
 
     let listener = TcpListener::bind("127.0.0.1:0")?;
     println!("cargo run --example client {} {}", listener.local_addr()?, key.public_key().id());

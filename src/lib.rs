@@ -26,7 +26,8 @@ accounts.edit("alice", |account| account.set_password(b"correct horse"))?;
 let verifier = AccountVerifier::new(RwLock::new(accounts));
 // Async, as a store of accounts may have to be waited for. The acceptor does that by itself, and needs no runtime for it.
 let acceptor = Acceptor::new_async(ServerConfig::new(provider), ServerKey::load(&key, provider)?, verifier);
-let acceptor = acceptor.with_bounds(Bounds::default().fitting_process(1, 0)); // what the process may have open
+// To what the process may have open, of which a blocking session takes two: the second ends it from outside.
+let acceptor = acceptor.with_bounds(Bounds::default().fitting_process(2, 0));
 let listener = TcpListener::bind("127.0.0.1:0")?;
 let address = listener.local_addr()?;
 let server = std::thread::spawn(move || -> Result<(), countersign::LoginError> {

@@ -49,6 +49,7 @@ struct Store {
     fault: Mutex<Fault>,
     is_away: Mutex<bool>,
     updates: AtomicUsize,
+    edits: AtomicUsize,
 }
 
 fn away() -> StoreError {
@@ -60,7 +61,13 @@ impl Store {
         let mut accounts = Accounts::new();
         accounts.insert(account).unwrap();
         let (fault, is_away) = (Mutex::new(Fault::None), Mutex::new(false));
-        Arc::new(Self { accounts: RwLock::new(accounts), fault, is_away, updates: AtomicUsize::new(0) })
+        Arc::new(Self {
+            accounts: RwLock::new(accounts),
+            fault,
+            is_away,
+            updates: AtomicUsize::new(0),
+            edits: AtomicUsize::new(0),
+        })
     }
 
     fn alice(&self) -> Account {
@@ -134,6 +141,39 @@ impl AccountStore for Store {
     async fn remove_role(&self, name: &str) -> Result<(), StoreError> {
         self.accounts.remove_role(name).await
     }
+
+    /// In a way of its own, as a database may.
+    async fn edit<T: Send>(
+        &self,
+        name: &str,
+        change: impl FnMut(&mut Account) -> Result<T, AccountError> + Send,
+    ) -> Result<T, StoreError> {
+        self.edits.fetch_add(1, SeqCst);
+        self.accounts.edit(name, change).await
+    }
+
+    async fn edit_role<T: Send>(
+        &self,
+        name: &str,
+        change: impl FnMut(&mut Role) -> Result<T, AccountError> + Send,
+    ) -> Result<T, StoreError> {
+        self.edits.fetch_add(1, SeqCst);
+        self.accounts.edit_role(name, change).await
+    }
+}
+
+#[test]
+fn a_store_that_is_lent_or_shared_edits_as_it_does_itself() {
+    fn edited(store: &impl AccountStore, permission: &str) {
+        block_on(store.edit("alice", |account| account.add_permission(permission))).unwrap();
+        block_on(store.edit_role("clerk", |role| role.add_permission(permission))).unwrap();
+    }
+    let store = Store::with(&alice());
+    block_on(store.add_role(&Role::new("clerk", ["read"]).unwrap())).unwrap();
+    edited(&*store, "first");
+    edited(&store, "second");
+    edited(&&*store, "third");
+    assert_eq!((store.edits.load(SeqCst), store.updates.load(SeqCst)), (6, 0));
 }
 
 fn log_in<S: AccountStore>(verifier: &AccountVerifier<S>, password: &[u8]) -> Result<Grant, Reason> {

@@ -610,8 +610,8 @@ fn errors_of_streams_and_logins_have_the_kinds_that_callers_go_by() {
         (Error::ProofNotAuthentic, K::PermissionDenied),
         (Error::UnderFloor(suite()), K::PermissionDenied),
         (revoked, K::PermissionDenied),
-        (Error::Busy { retry_after: 1 }, K::WouldBlock),
-        (Error::NotNow, K::WouldBlock),
+        (Error::Busy { retry_after: 1 }, K::ResourceBusy),
+        (Error::NotNow, K::ResourceBusy),
         (Error::Crypto(CryptoError::Failed), K::Other),
         (Error::NotConfirmed, K::InvalidData),
     ] {

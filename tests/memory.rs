@@ -8,6 +8,7 @@
 mod heap;
 mod support;
 
+use countersign::blocking::Untimed;
 use countersign::crypto::{CryptoError, Decrypt, Decrypted, Provider, Rsa};
 use countersign::frame::{FrameReader, FrameType};
 use countersign::server::{AwaitHello, AwaitLogin, Hello};
@@ -16,8 +17,10 @@ use countersign::{
     PuzzleDifficulty, Received, Server, ServerConfig, ServerKey, Session, Suite, client, codec, limits,
 };
 use heap::{measure, uncounted};
-use std::io::{Read, Write};
+use std::cell::Cell;
+use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 use support::{ALICE, RSA2048, RSA4096, Scenario, Sent, TODAY, TestRng, at, grant, provider, verifier};
@@ -258,6 +261,67 @@ fn an_idle_session_holds_less_than_a_kibibyte() {
         client.sealer.seal(b"again", &mut record).unwrap();
         assert_eq!(accepted.session.opener.open(&mut record).unwrap(), Received::Data(b"again"));
     }
+}
+
+/// A stream that notes what this thread holds whenever it is read from: the read may wait.
+struct Noting(TcpStream, Rc<Cell<isize>>);
+
+impl Read for Noting {
+    fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
+        self.1.set(heap::held());
+        self.0.read(room)
+    }
+}
+
+impl Write for Noting {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
+/// Whatever it has written and read before: blocking, and in an event loop, whose sockets say that they would have to wait.
+#[test]
+fn a_session_that_waits_keeps_little_of_what_it_was_read_and_written_by_and_of_an_event_loop_nothing() {
+    const SIZE: usize = 64 * 1024;
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let answering = std::thread::spawn(move || {
+        let acceptor = Acceptor::new(ServerConfig::new(provider()), RSA2048.server.clone(), verifier);
+        let (stream, peer) = listener.accept().unwrap();
+        let mut session = acceptor.accept_blocking(stream, peer).unwrap();
+        let mut bytes = vec![0; SIZE];
+        session.read_exact(&mut bytes).unwrap();
+        session.write_all(&bytes).unwrap();
+        session.read_exact(&mut [0]).unwrap();
+        session.write_all(b".").unwrap();
+        // Until the other one leaves.
+        assert!(session.read(&mut [0]).is_err());
+    });
+    let connector = Connector::new(ClientConfig::new(provider()), RSA2048.trust());
+    let noted = Rc::new(Cell::new(0));
+    let stream = Untimed(Noting(TcpStream::connect(address).unwrap(), Rc::clone(&noted)));
+    let mut session = connector.connect_blocking(stream, ALICE).unwrap();
+    let (data, mut room, before) = (vec![7; SIZE], vec![0; SIZE], heap::held());
+    // Of a buffer and a key in each direction.
+    let (buffer, key) = (4096, 1500);
+    session.write_all(&data).unwrap();
+    session.flush().unwrap();
+    let held = heap::held() - before;
+    assert!(held <= buffer + key, "{held} bytes after a large write");
+    session.read_exact(&mut room).unwrap();
+    session.write_all(b"?").unwrap();
+    session.read_exact(&mut [0]).unwrap();
+    let held = noted.get() - before;
+    assert!(held <= 2 * (buffer + key), "{held} bytes while it waits");
+    session.get_ref().0.0.set_nonblocking(true).unwrap();
+    assert_eq!(session.read(&mut [0]).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+    assert_eq!(heap::held() - before, 0);
+    drop(session);
+    answering.join().unwrap();
 }
 
 #[test]

@@ -141,7 +141,7 @@ impl Acceptor {
         Self(Arc::new(ServerState {
             config: Arc::new(config),
             keys: KeysInUse::new(keys),
-            sessions: Sessions::new(Recheck::default(), verifier.clone()),
+            sessions: Sessions::new(Recheck::default(), Bounds::default().rechecks, verifier.clone()),
             verifier,
             places,
             workers,
@@ -159,7 +159,8 @@ impl Acceptor {
     #[must_use]
     pub fn with_bounds(self, bounds: Bounds) -> Self {
         let (places, workers, permits) = within(bounds);
-        Self(Arc::new(ServerState { places, workers, permits, ..ServerState::clone(&self.0) }))
+        let sessions = self.0.sessions.anew_with_at_once(bounds.rechecks);
+        Self(Arc::new(ServerState { places, workers, permits, sessions, ..ServerState::clone(&self.0) }))
     }
 
     /// Sets what guessing costs, with counts that begin anew. A clone that was made before keeps the old ones.
@@ -224,7 +225,7 @@ impl Acceptor {
     /// sessions.
     #[must_use]
     pub fn with_recheck(self, recheck: Recheck) -> Self {
-        let sessions = Sessions::new(recheck, self.0.verifier.clone());
+        let sessions = self.0.sessions.anew_with_recheck(recheck);
         Self(Arc::new(ServerState { sessions, ..ServerState::clone(&self.0) }))
     }
 
@@ -242,7 +243,12 @@ impl Acceptor {
     /// Ends the open sessions of a principal, whatever the verifier says, and gives how many there were. It locks nobody out: have the verifier
     /// refuse the principal first.
     pub fn revoke(&self, principal: &str) -> usize {
-        self.0.sessions.revoke(principal)
+        self.0.sessions.revoke(Some(principal))
+    }
+
+    /// As [`Acceptor::revoke`], all sessions: of a server that ends, say, once [`Acceptor::stop`] lets nobody in any more.
+    pub fn revoke_all(&self) -> usize {
+        self.0.sessions.revoke(None)
     }
 
     /// The keys of the logins from now on. Logins that have got their answer by then go on under the key of that; sessions do not
@@ -260,6 +266,7 @@ impl Acceptor {
         self.0.places.set_bounds(bounds);
         self.0.workers.set_bounds(here);
         self.0.permits.set_bounds(elsewhere);
+        self.0.sessions.set_at_once(bounds.rechecks);
     }
 
     /// Other penalties from now on, or none, for this acceptor and all its clones: all of them, a store and an observer among them. What is counted
@@ -308,6 +315,10 @@ impl Acceptor {
     /// Accepts a login over any [`Link`]. The future ends when the session begins; where the login is refused, it ends once
     /// the peer was told so and has hung up.
     ///
+    /// Dropping the future ends the handshake. Once the credential is being looked at that counts as a failure ([`Penalties`]), as whoever
+    /// gets away in time would guess for nothing: bound what a login may take by [`ServerConfig::with_handshake_timeout`] and a timeout of
+    /// the store's own, not by one around this future.
+    ///
     /// # Errors
     /// [`LoginError`]; [`LoginError::LoginRefused`] has the reason for the audit log.
     pub async fn accept_over<L: Link>(
@@ -318,7 +329,7 @@ impl Acceptor {
         let context = Arc::new(context.into());
         let place = self.0.enter(&context)?;
         match script::accept(&self.0, &mut link, context, place).await? {
-            Decided::Accepted(started, record) => Ok(Stream::of_server(link.into_stream(), *started, record, None)?),
+            Decided::Accepted(started, record) => Ok(Stream::of_server(link, *started, record)?),
             Decided::Refused(refused, place) => {
                 let (waiting, error) = refused.part();
                 script::refuse(link, waiting, place).await;

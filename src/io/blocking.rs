@@ -129,6 +129,10 @@ impl<S: Transport> Link for BlockingLink<S> {
         }
     }
 
+    fn stopper(&mut self) -> io::Result<Option<Stopper>> {
+        self.stream.stopper()
+    }
+
     fn into_stream(mut self) -> io::Result<S> {
         self.stream.set_timeouts(None)?;
         Ok(self.stream)
@@ -150,7 +154,8 @@ impl Acceptor {
     /// processor runs on the acceptor's own. `context` says where the connection comes from: its peer's address, usually.
     ///
     /// The transport's timeouts are used for the handshake and cleared after it. A session takes a second descriptor of the socket, by which what
-    /// waits on it is woken when it is ended from outside ([`crate::Recheck`]). A refused login ends at once; its peer is told
+    /// waits on it is woken when it is ended from outside ([`crate::Recheck`]): count two for each where open files are
+    /// ([`crate::Bounds::fitting`]). Where there is none left for that, no session begins. A refused login ends at once; its peer is told
     /// later, when that is due, for as long as the process lives.
     ///
     /// # Errors
@@ -165,11 +170,7 @@ impl Acceptor {
         let link = BlockingLink::new(stream, Some(Arc::clone(place.cut())));
         let mut link = link.map_err(|error| self.0.lost(&context, error.into()))?;
         match block_on(script::accept(&self.0, &mut link, context, place))? {
-            Decided::Accepted(started, record) => {
-                let mut transport = link.into_stream();
-                let stopper = transport.as_mut().ok().and_then(Transport::stopper);
-                Ok(Stream::of_server(transport, *started, record, stopper)?)
-            }
+            Decided::Accepted(started, record) => Ok(Stream::of_server(link, *started, record)?),
             Decided::Refused(refused, place) => {
                 let (waiting, error) = refused.part();
                 let (start, due, waits) = (link.start, waiting.due(), link.unblock());
@@ -319,7 +320,11 @@ impl<S: Write> Stream<S> {
 impl<S: Read + Write> Read for Stream<S> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = read(&mut self.transport, &mut self.inbox, buffer);
-        if read.is_err() {
+        if let Err(error) = &read {
+            if is_timeout(error) {
+                // Nothing to read and nothing to send: idle.
+                self.outbox.release();
+            }
             say_farewell(&mut self.transport, &mut self.outbox);
         }
         read
@@ -406,7 +411,13 @@ fn read(transport: &mut impl Read, inbox: &mut Inbox, buffer: &mut [u8]) -> io::
         if let Some(count) = inbox.read(buffer)? {
             return Ok(count);
         }
-        fill(transport, inbox).map_err(|error| inbox.live.blame(error))?;
+        inbox.shrink();
+        if let Err(error) = fill(transport, inbox) {
+            if is_timeout(&error) {
+                inbox.release();
+            }
+            return Err(inbox.live.blame(error));
+        }
     }
 }
 

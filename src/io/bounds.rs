@@ -10,6 +10,7 @@ use core::time::Duration;
 /// | handshakes that wait for their peers | 1024, half of them of one source | the source with the most loses one: first of those that have kept the server waiting for half a second, a connection that has sent nothing before one that has, at random among those alike |
 /// | logins computing | as many as there are processors | the next ones wait |
 /// | questions to whoever has a remote key, and to an async verifier | 64 | the next ones wait |
+/// | questions to a verifier about open sessions ([`crate::Recheck`]) | 16 | the next ones wait; no session ends for that |
 /// | hellos and logins waiting for a turn to be computed, and for one to be asked about | 256 each, each for a second | one of the source with the most refused logins of late, and the most waiting, is turned away, of sources from which nobody has logged in before others, a hello before a login whose hello was opened: a hello is told that the server is busy, a login *not now* if it is open, and otherwise closed. Once those before it have waited for half a second, a hello is turned away at once |
 /// | logins and good tickets that are not decided, and refusals that are not due | 2048, 512 of one source; a source that has none of them, and an uncounted one, is let in up to 4096 | a login is closed when it arrives, without an answer; a ticket is not taken |
 /// | of these, logins that wait for a further factor | 256 of one principal | the login is refused |
@@ -27,6 +28,7 @@ pub struct Bounds {
     pub(super) handshakes_per_source: Option<usize>,
     pub(super) working: usize,
     pub(super) remote: usize,
+    pub(super) rechecks: usize,
     pub(super) waiting: usize,
     pub(super) patience: Duration,
     pub(super) refusals: usize,
@@ -42,6 +44,7 @@ impl Default for Bounds {
             handshakes_per_source: None,
             working: std::thread::available_parallelism().map_or(1, core::num::NonZero::get),
             remote: 64,
+            rechecks: 16,
             waiting: 256,
             patience: Duration::from_secs(1),
             refusals: 2048,
@@ -82,6 +85,15 @@ impl Bounds {
     #[must_use]
     pub fn with_remote(mut self, remote: usize) -> Self {
         self.remote = remote.max(1);
+        self
+    }
+
+    /// Bounds the questions about open sessions that a verifier is asked at once ([`crate::Recheck`]), at least 2. There are as many as the sessions need:
+    /// of a store that answers in 50 ms, 16 hear of 300 sessions a second, which are 6,000 that are looked at each half minute; with fewer, or with
+    /// more sessions, each is looked at less often. A blocking verifier is asked on as many threads, at the most.
+    #[must_use]
+    pub fn with_rechecks(mut self, questions: usize) -> Self {
+        self.rechecks = questions.max(2);
         self
     }
 
@@ -133,7 +145,8 @@ impl Bounds {
         self
     }
 
-    /// How many open files a server may need within these bounds, where each session takes `per_session`, its connection counted in. What the
+    /// How many open files a server may need within these bounds, where each session takes `per_session`, its connection counted in: 2 where it is
+    /// accepted by [`accept_blocking`](crate::Acceptor::accept_blocking), which keeps a second descriptor to end it by, otherwise 1, and what the application opens for it. What the
     /// process has open besides comes on top: [`OWN_FILES`](crate::limits::OWN_FILES), and what stores and an
     /// [`AsyncVerifier`](crate::AsyncVerifier) open, such as a pool of connections (`Place::files` in countersign-stores), or a connection for each question
     /// ([`Bounds::questions`]).
@@ -143,7 +156,7 @@ impl Bounds {
     }
 
     /// Lowers those bounds for each of which a file is open, so that [`Bounds::files`] is no more than `files`: a quarter for handshakes, a
-    /// quarter for refusals, and what those leave for sessions; each at least 1.
+    /// quarter for refusals, and what those leave for sessions, of which each takes `per_session`, as there; each at least 1.
     ///
     /// `files` is what the process may have open (`ulimit -n`, often 1024), less what it has open besides. The defaults need more than that: a
     /// flood of connections then meets the system's bound before it meets these, by which those of the flood make way for others, and nobody gets
@@ -176,6 +189,7 @@ impl Bounds {
     /// use countersign::Bounds;
     ///
     /// let bounds = Bounds::default().fitting_process(1, 0); // where each session is a connection, and nothing else is open
+    /// let blocking = Bounds::default().fitting_process(2, 0); // the same with `accept_blocking`, by which a session takes two
     /// ```
     #[cfg(feature = "files")]
     #[must_use]
@@ -198,10 +212,10 @@ impl Bounds {
         self.refusals
     }
 
-    /// How many questions a verifier may be asked at once: about logins and tickets ([`Bounds::with_remote`]), and four about open sessions
-    /// ([`crate::Recheck`]).
+    /// How many questions a verifier may be asked at once: about logins and tickets ([`Bounds::with_remote`]), and about open sessions
+    /// ([`Bounds::with_rechecks`]).
     pub fn questions(&self) -> usize {
-        self.remote.saturating_add(super::sessions::ASKERS)
+        self.remote.saturating_add(self.rechecks)
     }
 
     /// How many sessions may be open at once.
@@ -260,6 +274,7 @@ mod tests {
         for row in [
             format!("handshakes that wait for their peers | {}, half of them of one source |", bounds.handshakes),
             format!("to an async verifier | {} |", bounds.remote),
+            format!("about open sessions ([`crate::Recheck`]) | {} |", bounds.rechecks),
             format!("for one to be asked about | {} each, each for a second |", bounds.waiting),
             format!("refusals that are not due | {refusals}, {of_a_source} of one source; "),
             format!("and an uncounted one, is let in up to {} |", bounds.refusals_at_the_most()),
@@ -269,8 +284,9 @@ mod tests {
             assert!(table.contains(&row), "the table does not say: {row}");
         }
         assert_eq!(bounds.patience, Duration::from_secs(1));
-        // And four about open sessions.
-        assert_eq!(bounds.questions(), bounds.remote + 4);
+        assert_eq!(bounds.questions(), bounds.remote + bounds.rechecks);
+        // Of the two some have half the turns at the most, and the others are never without one.
+        assert_eq!(bounds.with_rechecks(0).questions(), bounds.remote + 2);
         let processors = std::thread::available_parallelism().map_or(1, core::num::NonZero::get);
         assert_eq!(bounds.working, processors);
     }

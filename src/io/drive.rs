@@ -7,7 +7,6 @@ use core::time::Duration;
 use std::sync::Arc;
 use std::task::{Wake, Waker};
 use std::thread::Thread;
-use std::time::Instant;
 
 /// How often a future is polled that nothing has woken: what a blocking stream can't wake for (the peer has left, some moment
 /// has come) is noticed this late at the latest.
@@ -34,13 +33,12 @@ pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
     }
 }
 
-/// Drives a future on this thread for no longer than this; `None` where it has not ended by then.
-pub(super) fn block_on_for<F: Future>(time: Duration, future: F) -> Option<F::Output> {
-    let (start, mut future) = (Instant::now(), pin!(future));
-    let is_late = move || start.elapsed() >= time;
+/// Drives a future on this thread until it is over; `None` where it has not ended by then.
+pub(super) fn block_on_unless<F: Future>(is_over: impl Fn() -> bool, future: F) -> Option<F::Output> {
+    let mut future = pin!(future);
     block_on(poll_fn(|task| match future.as_mut().poll(task) {
         Poll::Ready(done) => Poll::Ready(Some(done)),
-        Poll::Pending if is_late() => Poll::Ready(None),
+        Poll::Pending if is_over() => Poll::Ready(None),
         Poll::Pending => Poll::Pending,
     }))
 }

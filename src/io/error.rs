@@ -100,7 +100,8 @@ fn hint(awaited: FrameType) -> &'static str {
     }
 }
 
-/// Inside an [`io::Error`] of the kind that generic code expects.
+/// Inside an [`io::Error`] of the kind that generic code expects. A server that is busy, or can't check the login now, is
+/// [`io::ErrorKind::ResourceBusy`]: never `WouldBlock`, by which an event loop would wait for the socket.
 impl From<Error> for io::Error {
     fn from(error: Error) -> Self {
         use io::ErrorKind;
@@ -118,7 +119,7 @@ impl From<Error> for io::Error {
             | Error::TrustTooLow { .. }
             | Error::UnderFloor(_)
             | Error::Revoked(_) => ErrorKind::PermissionDenied,
-            Error::Busy { .. } | Error::NotNow => ErrorKind::WouldBlock,
+            Error::Busy { .. } | Error::NotNow => ErrorKind::ResourceBusy,
             Error::Crypto(_) | Error::Sign(_) => ErrorKind::Other,
             _ => ErrorKind::InvalidData,
         };

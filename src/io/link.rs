@@ -9,6 +9,7 @@ use core::time::Duration;
 use std::io;
 
 use super::error::LoginError;
+use super::transport::Stopper;
 
 /// A connection as the login's script drives it: non-blocking reads and writes, and a clock.
 ///
@@ -18,6 +19,9 @@ use super::error::LoginError;
 ///
 /// Every `poll_` function works as those of `AsyncRead` and `AsyncWrite` do: where it can't go on it arranges for the task to be woken, and
 /// gives [`Poll::Pending`]. A link that blocks instead never gives `Pending`.
+///
+/// The session afterwards is read and written as its transport is, [`io::ErrorKind::WouldBlock`] included, and holds no buffers once a read has
+/// given that and nothing waits to leave: read until then.
 pub trait Link {
     /// What the session after the login is carried by.
     type Stream;
@@ -59,6 +63,17 @@ pub trait Link {
     /// Ready once the peer is known to have left, while nothing is awaited from it. A peer that sends something out of turn
     /// has broken the protocol, and may count as gone. A link that can't tell gives `Pending`.
     fn poll_gone(&mut self, task: &mut Context<'_>) -> Poll<()>;
+
+    /// What has the session looked at when it is ended from outside ([`crate::Recheck`], [`super::Acceptor::revoke`]): in an event loop, what wakes the
+    /// loop for this connection. The next read, write or flush then says why, and the peer is told as far as that can be done at once.
+    /// Asked for at a server, where a session begins. Without one, the default, the session notices at its next call, however late
+    /// that is, and its peer finds the connection cut.
+    ///
+    /// # Errors
+    /// The transport's, where there should be one: no session begins then.
+    fn stopper(&mut self) -> io::Result<Option<Stopper>> {
+        Ok(None)
+    }
 
     /// The transport, for the session.
     ///

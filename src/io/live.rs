@@ -210,6 +210,11 @@ impl Live {
         }
     }
 
+    /// Whether the stream is gone.
+    pub(super) fn has_ended(&self) -> bool {
+        self.lock().has_ended
+    }
+
     /// The stream is gone: nothing of its transport is kept.
     pub(super) fn end(&self) {
         let mut state = self.lock();

@@ -4,9 +4,10 @@ use core::time::Duration;
 
 /// When the sessions of an [`crate::Acceptor`] are looked at again, and what comes of it.
 ///
-/// The verifier is asked about each open session ([`crate::Verifier::resume`]), on threads of the acceptor's own, four questions at once
-/// at the most, spread over the time, so that it hears of `sessions / time` a second. An [`crate::AsyncVerifier`] is asked there within the
-/// tokio runtime in which the session was accepted, by whichever call, if there was one. What it says:
+/// The verifier is asked about each open session ([`crate::Verifier::resume`]), spread over the time, so that it hears of `sessions / time` a second, as
+/// many questions at once as [`crate::Bounds::with_rechecks`] says. Where it can't answer that many, each session is asked about as soon
+/// as it can be; that it waits for its turn ends none. An [`crate::AsyncVerifier`] is asked in a task of the tokio runtime in which the session was
+/// accepted, by whichever call, if there was one: it has to run, and one that is gone gives no answer. All others are asked on threads of the acceptor's own. What it says:
 ///
 /// | the verifier says | what becomes of the session |
 /// |---|---|
@@ -14,12 +15,13 @@ use core::time::Duration;
 /// | other permissions, and the credentials are as they were ([`crate::Grant::with_credential_epoch`]) | it goes on with the new ones, at the server: [`crate::Stream::grant`] |
 /// | that the credentials changed; of a store that knows no epoch of theirs, that anything did | it ends |
 /// | no: removed, locked, expired, against the policy | it ends, where the verifier says so once more a tenth of a second later: a store that is being written may look empty |
-/// | that nobody can tell now ([`crate::Reason::NotNow`]); no epoch of the credentials where it had one; it panics, or does not answer within that time, ten seconds at the most and one at least | it goes on, for the grace |
+/// | that nobody can tell now ([`crate::Reason::NotNow`]); no epoch of the credentials where it had one; it panics, or does not answer within that time, ten seconds at the most and one at least; it answers about nobody for as long, while others wait for their turns | it goes on, for the grace; about it and its like half of the questions are asked at the most, so that one part of a store that hangs keeps the others from nothing |
 /// | that it does not know how ([`crate::Reason::ResumeUnsupported`], the default) | nothing |
 ///
 /// A session that ends fails at its next read or write, or at one that waits, with [`crate::Error::Revoked`]. Its peer reads an
 /// authenticated close where the session waited to read, all that was written has left, and no write has failed; a cut otherwise. A blocking stream whose transport can't be woken
-/// ([`crate::blocking::Transport::stopper`]) notices at its next call, as does one of another event loop.
+/// ([`crate::blocking::Transport::stopper`]) notices at its next call, as does one of another event loop whose link has nothing to wake it by
+/// ([`crate::Link::stopper`]).
 ///
 /// ```
 /// use countersign::Recheck;

@@ -2,9 +2,9 @@
 //! and `tokio.rs` move them.
 
 use super::events::{Record, Seat};
+use super::link::Link;
 use super::live::{CurrentGrant, Live};
 use super::script::Started;
-use super::transport::Stopper;
 use crate::crypto::Suite;
 use crate::limits;
 use crate::session::{Opener, Received, Sealer, Session, SessionId, SessionInfo};
@@ -18,6 +18,9 @@ use std::sync::Arc;
 
 /// Plaintext that one write takes at the most: several records go to the transport in one call.
 const BATCH: usize = 4 * limits::MAX_RECORD;
+
+/// What a session keeps of a buffer for records that it has done with: room for small ones, so that only large ones need a new one.
+const KEPT: usize = 4 * 1024;
 
 /// The encrypted stream after a login, with the peer's name on it: `Read + Write` where the transport is, and, with the
 /// feature `tokio`, `AsyncRead + AsyncWrite` where the transport is.
@@ -48,17 +51,17 @@ impl<S> Stream<S> {
         Self { transport, info, inbox, outbox, seat: None }
     }
 
-    /// At a server; what blocks on the transport is ended by the stopper, if there is one.
+    /// At a server; what waits on the transport is ended by the link's stopper, if there is one.
     ///
     /// # Errors
-    /// The transport's, where there is none after all. That the session has begun was told by then, so its end is, too.
-    pub(super) fn of_server(
-        transport: io::Result<S>,
-        begun: Started,
-        record: Record,
-        stopper: Option<Stopper>,
-    ) -> io::Result<Self> {
+    /// The link's, where there is no transport after all, or no stopper where there should be. That the session has begun was told by then, so
+    /// its end is, too.
+    pub(super) fn of_server<L: Link<Stream = S>>(mut link: L, begun: Started, record: Record) -> io::Result<Self> {
         let Started { session, mut place, sessions, shown } = begun;
+        let (stopper, transport) = match link.stopper() {
+            Ok(stopper) => (stopper, link.into_stream()),
+            Err(error) => (None, Err(error)),
+        };
         let (info, inbox, outbox) = parts(session);
         let live = &inbox.live;
         live.set_stopper(stopper);
@@ -166,6 +169,8 @@ impl Outbox {
     pub(super) fn seal(&mut self, data: &[u8]) -> Result<usize, Error> {
         self.check()?;
         let piece = data.get(..data.len().min(BATCH)).unwrap_or_default();
+        let records = piece.len().div_ceil(limits::MAX_RECORD);
+        self.sealed.reserve(piece.len().saturating_add(records.saturating_mul(Session::OVERHEAD)));
         self.sealer.seal(piece, &mut self.sealed)?;
         self.live.traffic.sent(piece.len());
         // What was to be written before was tried again, or is not wanted any more.
@@ -224,6 +229,8 @@ impl Outbox {
                 self.sent = self.sent.saturating_add(count);
                 if self.sent >= self.sealed.len() {
                     self.sealed.clear();
+                    // Beside sealing as much, making a large buffer anew costs next to nothing.
+                    self.sealed.shrink_to(KEPT);
                     self.sent = 0;
                 }
                 Ok(())
@@ -234,7 +241,6 @@ impl Outbox {
     }
 
     /// Gives back the memory of the buffer and the key if everything was sent: an idle session holds none.
-    #[cfg(feature = "tokio")]
     pub(super) fn release(&mut self) {
         if self.sealed.is_empty() {
             self.sealed = Vec::new();
@@ -298,11 +304,19 @@ impl Inbox {
     }
 
     /// Gives back the memory of the buffer and the key if nothing is in it: an idle session holds none.
-    #[cfg(feature = "tokio")]
     pub(super) fn release(&mut self) {
         if self.next >= self.bytes.len() {
             self.bytes = Vec::new();
             self.opener.rest();
+            (self.next, self.ready) = (0, 0..0);
+        }
+    }
+
+    /// Gives back most of the buffer's memory if nothing is in it: for whoever is going to wait, maybe, and has no way to know.
+    pub(super) fn shrink(&mut self) {
+        if self.next >= self.bytes.len() {
+            self.bytes.clear();
+            self.bytes.shrink_to(KEPT);
             (self.next, self.ready) = (0, 0..0);
         }
     }

@@ -128,7 +128,11 @@ impl<S> fmt::Debug for TokioLink<S> {
 
 impl Acceptor {
     /// Accepts a login over a tokio stream: everything from the ClientHello to the verdict. `context` says where the
-    /// connection comes from: its peer's address, usually. Dropping the future ends the handshake.
+    /// connection comes from: its peer's address, usually.
+    ///
+    /// Dropping the future ends the handshake. Once the credential is being looked at that counts as a failure ([`crate::Penalties`]), as whoever
+    /// gets away in time would guess for nothing: bound what a login may take by [`crate::ServerConfig::with_handshake_timeout`] and a timeout of
+    /// the store's own, not by `tokio::time::timeout` around this future.
     ///
     /// A refused login ends at once; its peer is told by a small task of its own when that is due.
     ///
@@ -143,7 +147,7 @@ impl Acceptor {
         let place = self.0.enter(&context)?;
         let mut link = TokioLink::new(stream);
         match script::accept(&self.0, &mut link, context, place).await? {
-            Decided::Accepted(started, record) => Ok(Stream::of_server(link.into_stream(), *started, record, None)?),
+            Decided::Accepted(started, record) => Ok(Stream::of_server(link, *started, record)?),
             Decided::Refused(refused, place) => {
                 let (pending, error) = refused.part();
                 tokio::spawn(script::refuse(link, pending, place));

@@ -40,12 +40,15 @@ pub trait Transport: Read + Write {
 
     /// What ends a read or write that waits, from another thread, if the transport can do that. A session over one that can't, which is ended from
     /// outside ([`crate::Recheck`]), notices at its next call.
-    fn stopper(&mut self) -> Option<Stopper> {
-        None
+    ///
+    /// # Errors
+    /// The transport's, such as that there is no descriptor left for it: no session begins then, rather than one that nobody can end.
+    fn stopper(&mut self) -> io::Result<Option<Stopper>> {
+        Ok(None)
     }
 }
 
-/// Ends reads and writes that wait on a transport, from another thread.
+/// Ends reads and writes that wait on a transport, from another thread; or has an event loop look at a session ([`crate::Link::stopper`]).
 pub struct Stopper(Box<dyn Fn(Shutdown) + Send>);
 
 impl Stopper {
@@ -82,11 +85,11 @@ macro_rules! transport {
                 self.shutdown(Shutdown::Write)
             }
 
-            /// A second handle of the socket: one descriptor more, where there is one.
-            fn stopper(&mut self) -> Option<Stopper> {
-                let handle = self.try_clone().ok()?;
+            /// A second handle of the socket: one descriptor more.
+            fn stopper(&mut self) -> io::Result<Option<Stopper>> {
+                let handle = self.try_clone()?;
                 // One that is gone needs no end.
-                Some(Stopper::new(move |how| drop(handle.shutdown(how))))
+                Ok(Some(Stopper::new(move |how| drop(handle.shutdown(how)))))
             }
         }
     )* };
@@ -194,7 +197,7 @@ where
         (&mut &self.0.stream).end_sending()
     }
 
-    fn stopper(&mut self) -> Option<Stopper> {
+    fn stopper(&mut self) -> io::Result<Option<Stopper>> {
         (&mut &self.0.stream).stopper()
     }
 }
@@ -256,7 +259,7 @@ where
         self.under.end_sending()
     }
 
-    fn stopper(&mut self) -> Option<Stopper> {
+    fn stopper(&mut self) -> io::Result<Option<Stopper>> {
         self.under.stopper()
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::ends::{acceptor, bounded, client_config, config, connector, eventually_empty, pair, protocol};
 use crate::support::{ALICE, RSA2048, TestRng, verifier};
-use countersign::blocking::{Over, Timed, Transport, Untimed};
+use countersign::blocking::{Over, Stopper, Timed, Transport, Untimed};
 use countersign::{Acceptor, Bounds, Connector, Context, Credential, Error, LoginError, Misuse, Stream};
 use std::io::{self, BufWriter, ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -607,6 +607,50 @@ fn a_session_that_fails_as_it_begins_is_told_to_have_ended() {
         drop(client.unwrap());
         let totals = acceptor.totals();
         assert_eq!((totals.of("login-accepted"), totals.with_code("session-ended", "truncated")), (1, 1));
+        eventually_empty(&acceptor);
+    });
+}
+
+/// One of a process that has no file left to open.
+struct Last(TcpStream);
+
+impl Read for Last {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.read(buffer)
+    }
+}
+
+impl Write for Last {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
+impl Transport for Last {
+    fn set_timeouts(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        self.0.set_timeouts(timeout)
+    }
+
+    fn stopper(&mut self) -> io::Result<Option<Stopper>> {
+        Err(ErrorKind::QuotaExceeded.into())
+    }
+}
+
+/// Nobody could end it while it waits.
+#[test]
+fn a_session_that_can_get_no_stopper_does_not_begin() {
+    bounded(|| {
+        let acceptor = acceptor();
+        let (client, error) = both(pair(), connect, |stream| {
+            acceptor.accept_blocking(Last(stream), Context::uncounted()).map(drop).unwrap_err()
+        });
+        assert!(matches!(error, LoginError::Io(error) if error.kind() == ErrorKind::QuotaExceeded));
+        assert_eq!(client.unwrap().read(&mut [0]).unwrap_err().kind(), ErrorKind::UnexpectedEof);
+        assert_eq!(acceptor.totals().with_code("session-ended", "truncated"), 1);
         eventually_empty(&acceptor);
     });
 }

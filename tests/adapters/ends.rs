@@ -182,7 +182,7 @@ impl Write for Whole {
 
 /// Streams of tokio, on a runtime that all tests share.
 #[cfg(feature = "tokio")]
-pub use over_tokio::Tokio;
+pub use over_tokio::{OnRuntime, Tokio};
 
 #[cfg(feature = "tokio")]
 mod over_tokio {

@@ -9,14 +9,15 @@ use countersign::blocking::{Over, Stopper, Timed, Transport, Untimed};
 use countersign::client;
 use countersign::server::AwaitHello;
 use countersign::{
-    Acceptor, AsyncVerifier, Attempt, ChannelBinding, Context, Credential, CredentialKind, Error, Grant, Moment,
+    Acceptor, AsyncVerifier, Attempt, ChannelBinding, Context, Credential, CredentialKind, Error, Grant, Link, Moment,
     PolicyRequest, Reason, Recheck, Returning, Revocation, Stream, TicketKeys, UnixTime, Verifier,
 };
 use std::collections::HashMap;
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::TcpStream;
+use std::net::{Shutdown, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
+use std::task::{self, Poll};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -417,6 +418,15 @@ fn all_sessions_of_a_principal_are_ended_by_a_word_and_no_other<A: Adapter>() {
     assert_eq!(self::reading(bob.1).join().unwrap().1, refused_as(Reason::UnknownUser));
     works(&mut again.0, &mut again.1);
     drop(clients);
+    // And of all of them, by another.
+    let (_client, carol) = {
+        store.put("carol", &["read"], 1, Some(1));
+        meet::<A>(&acceptor, "carol")
+    };
+    assert_eq!((acceptor.revoke_all(), acceptor.revoke_all()), (2, 0));
+    for server in [again.1, carol] {
+        assert_eq!(self::reading(server).join().unwrap().1, Revocation::Ended);
+    }
 }
 
 /// As a file does that is cut and filled again.
@@ -806,7 +816,7 @@ impl Transport for Balking {
         self.0.set_timeouts(timeout)
     }
 
-    fn stopper(&mut self) -> Option<Stopper> {
+    fn stopper(&mut self) -> io::Result<Option<Stopper>> {
         self.0.stopper()
     }
 }
@@ -828,6 +838,84 @@ fn a_session_of_which_a_write_was_tried_again_is_closed_and_not_cut() {
         let mut said = Vec::new();
         client.read_to_end(&mut said).unwrap();
         assert_eq!(said, b"all of it");
+    });
+}
+
+/// A link of an event loop, which is to look at a session when that was ended.
+struct Woken(crate::events::SocketLink, std::sync::mpsc::Sender<Shutdown>);
+
+impl Link for Woken {
+    type Stream = crate::events::Socket;
+
+    fn now(&self) -> Moment {
+        self.0.now()
+    }
+
+    fn set_deadline(&mut self, deadline: Moment) {
+        self.0.set_deadline(deadline);
+    }
+
+    fn poll_read(&mut self, task: &mut task::Context<'_>, room: &mut [u8]) -> Poll<io::Result<usize>> {
+        self.0.poll_read(task, room)
+    }
+
+    fn poll_write(&mut self, task: &mut task::Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.0.poll_write(task, bytes)
+    }
+
+    fn poll_flush(&mut self, task: &mut task::Context<'_>) -> Poll<io::Result<()>> {
+        self.0.poll_flush(task)
+    }
+
+    fn poll_end_sending(&mut self, task: &mut task::Context<'_>) -> Poll<io::Result<()>> {
+        self.0.poll_end_sending(task)
+    }
+
+    fn poll_wait(&mut self, task: &mut task::Context<'_>, moment: Moment) -> Poll<()> {
+        self.0.poll_wait(task, moment)
+    }
+
+    fn poll_gone(&mut self, task: &mut task::Context<'_>) -> Poll<()> {
+        self.0.poll_gone(task)
+    }
+
+    fn stopper(&mut self) -> io::Result<Option<Stopper>> {
+        let tell = self.1.clone();
+        Ok(Some(Stopper::new(move |how| tell.send(how).unwrap_or_default())))
+    }
+
+    fn into_stream(self) -> io::Result<Self::Stream> {
+        self.0.into_stream()
+    }
+}
+
+#[test]
+fn an_event_loop_is_told_that_a_session_was_ended_and_its_peer_finds_it_closed() {
+    bounded(|| {
+        let acceptor = acceptor(&Store::of(&["alice"]), Recheck::never());
+        let (tell, told) = std::sync::mpsc::channel();
+        let (client, server) = pair();
+        let accept = acceptor.clone();
+        let accepting = move || {
+            let link = Woken(crate::events::link(server), tell);
+            crate::events::run(async move { accept.accept_over(link, Context::uncounted()).await.unwrap() })
+        };
+        let accepting = std::thread::spawn(accepting);
+        let alice = Credential::Password { user: "alice", password: b"password" };
+        let mut client = connector().connect_blocking(client, alice).unwrap();
+        let mut server = accepting.join().unwrap();
+        server.write_all(b"all of it").unwrap();
+        assert_eq!(server.read(&mut [0]).unwrap_err().kind(), ErrorKind::WouldBlock);
+        assert_eq!(acceptor.revoke("alice"), 1);
+        assert_eq!(told.recv(), Ok(Shutdown::Read));
+        assert_eq!(revoked(&server.read(&mut [0]).unwrap_err()), Revocation::Ended);
+        let mut said = Vec::new();
+        client.read_to_end(&mut said).unwrap();
+        assert_eq!(said, b"all of it");
+        // Once more, and no more, where it has not been let go by then.
+        assert_eq!(told.recv(), Ok(Shutdown::Both));
+        assert!(told.recv().is_err());
+        drop(server);
     });
 }
 
@@ -953,6 +1041,161 @@ fn an_async_verifier_has_the_runtime_of_each_session_by_whichever_call_it_was_ac
         drop((goes.block_on(accept), dave.join().unwrap(), goes));
         store.all_asked_again(&names);
         assert_eq!(acceptor.counts().unconfirmed, 0);
+    });
+}
+
+/// Waits for as long as it is asked to about each session, and counts.
+#[derive(Clone, Default)]
+#[cfg(feature = "tokio")]
+struct Waits {
+    /// No answer comes before this.
+    until: Arc<Mutex<Option<Duration>>>,
+    at_once: Arc<AtomicUsize>,
+    answered: Arc<AtomicUsize>,
+    /// By which threads it was asked.
+    threads: Arc<Mutex<Vec<Option<String>>>>,
+}
+
+/// A question that is on its way.
+#[cfg(feature = "tokio")]
+struct OnItsWay(Arc<AtomicUsize>);
+
+#[cfg(feature = "tokio")]
+impl Drop for OnItsWay {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+#[cfg(feature = "tokio")]
+impl Waits {
+    fn at_once(&self) -> usize {
+        self.at_once.load(Ordering::SeqCst)
+    }
+
+    fn answered(&self) -> usize {
+        self.answered.load(Ordering::SeqCst)
+    }
+
+    /// An acceptor with so many sessions, about which nobody is asked yet, and so many questions at once.
+    fn meet(
+        &self,
+        sessions: usize,
+        questions: usize,
+    ) -> (Acceptor, Vec<(crate::ends::OnRuntime, crate::ends::OnRuntime)>) {
+        let acceptor = Acceptor::new_async(config(), RSA2048.server.clone(), self.clone());
+        let acceptor = acceptor
+            .with_recheck(Recheck::never())
+            .with_bounds(countersign::Bounds::default().with_rechecks(questions));
+        let open = (0..sessions).map(|_| meet::<crate::ends::Tokio>(&acceptor, "alice")).collect();
+        (acceptor, open)
+    }
+}
+
+#[cfg(feature = "tokio")]
+impl AsyncVerifier for Waits {
+    async fn verify(&self, _: &Attempt<'_>) -> Result<Grant, Reason> {
+        Ok(Grant::new("alice", ["read"])?.with_epoch(1))
+    }
+
+    async fn resume(&self, _: &Returning<'_>) -> Result<Grant, Reason> {
+        self.at_once.fetch_add(1, Ordering::SeqCst);
+        let _on_its_way = OnItsWay(Arc::clone(&self.at_once));
+        let time = *self.until.lock().unwrap();
+        match time {
+            Some(time) => tokio::time::sleep(time).await,
+            // Not at all, on a timer of the runtime's.
+            None => loop {
+                self.threads.lock().unwrap().push(std::thread::current().name().map(str::to_owned));
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            },
+        }
+        self.answered.fetch_add(1, Ordering::SeqCst);
+        Ok(Grant::new("alice", ["read"])?.with_epoch(1))
+    }
+}
+
+/// A healthy one that takes its time: of 200 sessions the last waits for six seconds, and nobody has an answer about it for more than one
+/// and the grace.
+#[test]
+#[cfg(feature = "tokio")]
+fn a_store_that_needs_longer_for_all_sessions_than_the_grace_ends_none_of_them() {
+    bounded(|| {
+        let waits = Waits::default();
+        *waits.until.lock().unwrap() = Some(Duration::from_millis(120));
+        let (acceptor, open) = waits.meet(200, 4);
+        acceptor.set_recheck(Recheck::every(Duration::from_secs(1)).with_grace(Duration::from_secs(3)));
+        eventually("all are asked about", || waits.answered() > open.len() || acceptor.counts().revoked > 0);
+        assert_eq!(acceptor.counts().revoked, 0);
+        assert!(open.iter().all(|(_, server)| server.current_grant().check().is_ok()));
+    });
+}
+
+#[test]
+#[cfg(feature = "tokio")]
+fn an_async_verifier_is_asked_about_as_many_sessions_at_once_as_the_bounds_say() {
+    bounded(|| {
+        let waits = Waits::default();
+        let (acceptor, open) = waits.meet(12, 5);
+        acceptor.recheck_all();
+        eventually("five are asked about", || waits.at_once() == 5);
+        acceptor.set_bounds(countersign::Bounds::default().with_rechecks(9));
+        eventually("nine are asked about", || waits.at_once() == 9);
+        // One that is over makes room for the next.
+        drop(open);
+        eventually("nobody is asked about", || waits.at_once() == 0);
+    });
+}
+
+#[test]
+#[cfg(feature = "tokio")]
+fn a_question_ends_with_its_session_and_where_no_answer_comes_in_time() {
+    bounded(|| {
+        let waits = Waits::default();
+        let (acceptor, mut open) = waits.meet(2, 4);
+        acceptor.recheck_all();
+        eventually("both are asked about", || waits.at_once() == 2);
+        drop(open.pop());
+        eventually("one is not any more", || waits.at_once() == 1);
+        // The other has a second.
+        acceptor.set_recheck(Recheck::every(Duration::from_secs(1)).with_unlimited_grace());
+        eventually("nor is the other", || waits.at_once() == 0);
+        eventually("it is counted", || acceptor.counts().unconfirmed == 1);
+        *waits.until.lock().unwrap() = Some(Duration::ZERO);
+        eventually("it is confirmed", || acceptor.counts().unconfirmed == 0);
+        // No thread of ours drives what belongs to a runtime.
+        let threads = waits.threads.lock().unwrap();
+        assert!(!threads.is_empty());
+        assert!(!threads.iter().flatten().any(|name| name.starts_with("countersign")), "{threads:?}");
+    });
+}
+
+/// Its timers panic for whoever polls them then, and so would whatever was polled by a thread of the acceptor's.
+#[test]
+#[cfg(feature = "tokio")]
+fn a_question_ends_with_its_runtime_and_has_no_answer_then() {
+    bounded(|| {
+        let waits = Waits::default();
+        let acceptor = Acceptor::new_async(config(), RSA2048.server.clone(), waits.clone());
+        let acceptor = acceptor.with_recheck(Recheck::never().with_unlimited_grace());
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let (client, server) = pair();
+        let entered = runtime.enter();
+        let alice = Credential::Password { user: "alice", password: b"password" };
+        let client = std::thread::spawn(move || connector().connect_blocking(client, alice).unwrap());
+        let server = acceptor.accept_blocking(server, Context::uncounted()).unwrap();
+        drop(entered);
+        acceptor.recheck("alice");
+        eventually("it is asked about", || waits.threads.lock().unwrap().len() > 3);
+        drop(runtime);
+        // At once, and not when the answer is late.
+        assert_eq!(waits.at_once(), 0);
+        assert_eq!(acceptor.counts().unconfirmed, 1);
+        assert!(!waits.threads.lock().unwrap().iter().flatten().any(|name| name.starts_with("countersign")));
+        // Nor is there one to be had from now on.
+        acceptor.recheck("alice");
+        assert_eq!((waits.at_once(), server.current_grant().check()), (0, Ok(())));
+        drop((client.join().unwrap(), server));
     });
 }
 

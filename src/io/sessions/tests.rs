@@ -2,6 +2,9 @@ use super::*;
 use crate::terms::verifier::{Attempt, Returning, Verifier};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 
+/// Questions at once, in these tests.
+const AT_ONCE: usize = 4;
+
 /// Counts who is asked about, and may hang.
 #[derive(Default)]
 struct Counting {
@@ -51,7 +54,7 @@ fn enter_with(sessions: &Sessions, name: &str, context: Context) -> (Entry, Arc<
 fn sessions(every: Duration) -> (Sessions, Arc<Counting>) {
     let counting = Arc::new(Counting::default());
     let verifier: Arc<dyn Verifier> = Arc::clone(&counting) as Arc<dyn Verifier>;
-    (Sessions::new(Recheck::every(every), AnyVerifier::Blocking(verifier)), counting)
+    (Sessions::new(Recheck::every(every), AT_ONCE, AnyVerifier::Blocking(verifier)), counting)
 }
 
 fn eventually(mut is_so: impl FnMut() -> bool) {
@@ -102,35 +105,35 @@ fn askers_without_questions_end_and_the_next_question_has_others() {
 }
 
 #[test]
-fn ten_thousand_sessions_are_each_looked_at_by_four_threads_at_the_most() {
+fn ten_thousand_sessions_are_each_looked_at_by_no_more_threads_than_may_ask() {
     let (sessions, counting) = sessions(Duration::from_millis(500));
     let open: Vec<_> = (0..10_000).map(|number| enter(&sessions, &format!("user {number}"))).collect();
     eventually(|| {
         let asked = counting.asked.lock().unwrap();
         asked.len() == open.len() && asked.values().all(|count| *count > 1)
     });
-    assert!(counting.most_at_once.load(SeqCst) <= ASKERS);
+    assert!(counting.most_at_once.load(SeqCst) <= AT_ONCE);
     assert!(open.iter().all(|(_, live)| !live.is_revoked()));
     drop(open);
     // What has ended is forgotten, and what was queued for it.
     let state = sessions.lock();
-    assert!(state.open.is_empty() && state.threads <= ASKERS);
+    assert!(state.open.is_empty() && state.threads <= AT_ONCE);
     drop(state);
-    eventually(|| sessions.lock().queue.is_empty());
+    eventually(|| sessions.lock().questions.waiting().count() == 0);
 }
 
 #[test]
-fn a_verifier_that_hangs_about_everybody_takes_four_threads_and_no_more() {
+fn a_verifier_that_hangs_about_everybody_takes_as_many_threads_as_may_ask_and_no_more() {
     let (sessions, counting) = sessions(Duration::from_millis(20));
     counting.hangs.store(true, SeqCst);
     let open: Vec<_> = (0..100).map(|number| enter(&sessions, &format!("user {number}"))).collect();
-    eventually(|| counting.at_once.load(SeqCst) == ASKERS);
+    eventually(|| counting.at_once.load(SeqCst) == AT_ONCE);
     // Nobody can tell of any of them.
     eventually(|| sessions.counts().1 == 100);
     sessions.recheck(None);
-    assert_eq!((sessions.lock().threads, counting.at_once.load(SeqCst)), (ASKERS, ASKERS));
+    assert_eq!((sessions.lock().threads, counting.at_once.load(SeqCst)), (AT_ONCE, AT_ONCE));
     // One can be ended all the same, and others come and go.
-    assert_eq!(sessions.revoke("user 99"), 1);
+    assert_eq!(sessions.revoke(Some("user 99")), 1);
     drop(enter(&sessions, "another"));
     counting.hangs.store(false, SeqCst);
     eventually(|| sessions.counts().1 == 0);
@@ -159,7 +162,7 @@ fn a_session_is_asked_about_when_it_is_due_and_once() {
     let due = state.open.values().next().unwrap().due.unwrap();
     let asked_at = [Instant::now(), due, due].map(|now| {
         state.look(now);
-        state.queue.len()
+        state.questions.waiting().count()
     });
     assert_eq!(asked_at, [0, 1, 1]);
 }
@@ -170,12 +173,12 @@ fn whoever_was_named_is_asked_about_before_all_others() {
     counting.hangs.store(true, SeqCst);
     let _open: Vec<_> = (0..100).map(|number| enter(&sessions, &format!("user {number}"))).collect();
     sessions.recheck(None);
-    eventually(|| counting.at_once.load(SeqCst) == ASKERS);
+    eventually(|| counting.at_once.load(SeqCst) == AT_ONCE);
     let (_entry, _live) = enter(&sessions, "alice");
     sessions.recheck(None);
     sessions.recheck(Some("alice"));
     let state = sessions.lock();
-    let first = *state.queue.front().unwrap();
+    let first = *state.questions.waiting().next().unwrap();
     assert_eq!(state.open[&first].live.grant().principal(), "alice");
     drop(state);
     counting.hangs.store(false, SeqCst);
@@ -223,7 +226,7 @@ impl Drop for Gauge {
 fn what_the_application_does_as_a_session_goes_holds_up_no_other_and_ends_nobody_who_asks() {
     let (sessions, counting) = sessions(Duration::from_secs(3600));
     let (dropped, drops) = std::sync::mpsc::channel();
-    for _ in 0..2 * ASKERS {
+    for _ in 0..2 * AT_ONCE {
         counting.hangs.store(true, SeqCst);
         let gauge = Gauge(sessions.clone(), dropped.clone());
         let (entry, live) = enter_with(&sessions, "alice", Context::uncounted().with_value(gauge));
@@ -237,4 +240,91 @@ fn what_the_application_does_as_a_session_goes_holds_up_no_other_and_ends_nobody
     let (_entry, _live) = enter(&sessions, "bob");
     sessions.recheck(Some("bob"));
     eventually(|| counting.asked.lock().unwrap().contains_key("bob"));
+}
+
+#[test]
+fn who_waits_for_a_turn_is_confirmed_as_long_as_the_verifier_answers_anybody_and_for_the_grace_after_it() {
+    let (sessions, counting) = sessions(Duration::from_secs(3600));
+    counting.hangs.store(true, SeqCst);
+    let open: Vec<_> = (0..100).map(|number| enter(&sessions, &format!("user {number}"))).collect();
+    sessions.recheck(None);
+    eventually(|| counting.at_once.load(SeqCst) == AT_ONCE);
+    let mut state = sessions.lock();
+    // By a clock of the test's own: nothing of this is waited for.
+    let (start, late, grace) = (Instant::now(), state.recheck.late(), state.recheck.grace.unwrap());
+    let of = |state: &State, now| {
+        let silent_since = state.questions.silent_since();
+        let is_unconfirmed = |open: &&Open| open.unconfirmed(silent_since, late, now).is_some();
+        state.open.values().filter(is_unconfirmed).count()
+    };
+    let mut now = start;
+    while now < start + 10 * (late + grace) {
+        now += late / 2;
+        state.questions.heard(now);
+        // Those who were asked about, and nobody else: a store that needs hours for all of them is none that is away.
+        let found = state.look(now);
+        assert!(of(&state, now) <= AT_ONCE && found.over.len() <= AT_ONCE);
+    }
+    // Then it answers nobody any more.
+    let (late_at, end) = (now + late, now + late + grace);
+    state.look(late_at - Duration::from_millis(1));
+    assert_eq!(of(&state, late_at - Duration::from_millis(1)), AT_ONCE);
+    assert_eq!(of(&state, late_at), 100);
+    assert_eq!(state.look(end - Duration::from_millis(1)).over.len(), AT_ONCE);
+    assert_eq!(state.look(end).over.len(), 100);
+    // One answer, and all of them wait as before.
+    state.questions.heard(end);
+    assert_eq!((of(&state, end), state.look(end).over.len()), (AT_ONCE, AT_ONCE));
+    drop(state);
+    counting.hangs.store(false, SeqCst);
+    drop(open);
+}
+
+#[test]
+fn a_question_that_has_not_begun_is_not_asked_about_a_session_that_is_gone() {
+    let (sessions, counting) = sessions(Duration::from_secs(3600));
+    let (entry, live) = enter(&sessions, "alice");
+    let mut state = sessions.lock();
+    state.ask(0, Instant::now());
+    let question = state.put(Instant::now()).pop().unwrap();
+    drop(state);
+    drop((entry, live));
+    assert_eq!(question.ask_here(&sessions.0.verifier, Duration::from_secs(3600)), None);
+    assert!(counting.asked.lock().unwrap().is_empty());
+    sessions.answered(question, None);
+    assert!(!sessions.lock().questions.settle(0), "its turn is free for somebody else");
+}
+
+#[test]
+fn sessions_about_which_there_was_no_answer_keep_no_others_from_being_asked_about() {
+    let (sessions, _) = sessions(Duration::from_secs(3600));
+    let open: Vec<_> = (0..20).map(|number| enter(&sessions, &format!("user {number}"))).collect();
+    let mut state = sessions.lock();
+    let now = Instant::now() + Duration::from_secs(3600);
+    // The first half of them were asked about before, in vain.
+    (0..10).for_each(|id| state.note_none(id, now));
+    let later = now + Duration::from_secs(3600);
+    state.look(later);
+    // Of these none is answered, and of the others each.
+    let (mut in_vain, mut answered) = (0, 0);
+    loop {
+        let questions = state.put(later);
+        if questions.is_empty() {
+            break;
+        }
+        for question in &questions {
+            if question.id < 10 {
+                in_vain += 1;
+            } else {
+                assert!(state.questions.settle(question.number));
+                let grant = Grant::clone(&question.held);
+                assert_eq!(state.note(question, Some(Ok(grant)), later), None);
+                answered += 1;
+            }
+        }
+        drop(questions);
+    }
+    assert_eq!((in_vain, answered), (AT_ONCE / 2, 10));
+    drop(state);
+    drop(open);
 }

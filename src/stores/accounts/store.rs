@@ -216,6 +216,22 @@ macro_rules! lent {
             fn remove_role(&self, name: &str) -> impl Future<Output = Result<(), StoreError>> + Send {
                 (**self).remove_role(name)
             }
+
+            fn edit_role<T: Send>(
+                &self,
+                name: &str,
+                change: impl FnMut(&mut Role) -> Result<T, AccountError> + Send,
+            ) -> impl Future<Output = Result<T, StoreError>> + Send {
+                (**self).edit_role(name, change)
+            }
+
+            fn edit<T: Send>(
+                &self,
+                name: &str,
+                change: impl FnMut(&mut Account) -> Result<T, AccountError> + Send,
+            ) -> impl Future<Output = Result<T, StoreError>> + Send {
+                (**self).edit(name, change)
+            }
         }
     };
 }
