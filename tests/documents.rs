@@ -353,7 +353,7 @@ fn security_md_has_the_numbers_of_the_code() {
         1 "within a configured time ({}), or": recheck();
         1 "is asked about again every {} (`Recheck`)": recheck();
         1 "before the grace is over ({}), and": grace();
-        1 "takes one of {} threads for each session": constant("src/io/sessions.rs", "ASKERS");
+        1 "At once {} are asked about (`Bounds::with_rechecks`)": literal("src/io/bounds.rs", "            rechecks: {},");
         1 "every sequence of up to {} frames": literal("tests/sequences/explore.rs", "DEPTH: usize = {};");
         1 "after {} wrong ones in a row the account's codes wait": totp("FREE");
         2 "also across the {} around it": Duration::from_secs(30);

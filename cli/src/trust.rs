@@ -164,7 +164,7 @@ impl TrustArgs {
             self.file.make_room();
         }
         let hosts = hosts.cloned().map(|hosts| self.hashing(hosts));
-        self.certificates.ways(called, name, hosts.as_ref())
+        self.certificates.ways(called, name, hosts.as_ref(), self.trust.is_some())
     }
 
     #[cfg(not(feature = "x509"))]

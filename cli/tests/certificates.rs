@@ -97,8 +97,18 @@ fn certificates_go_together_with_pins_and_with_known_hosts() {
     by(&others, &["--trust", "accept-new"]).ok();
     assert!(house.read(KNOWN).contains("accepted=first-use"), "{}", house.read(KNOWN));
     by(&others, &[]).fails(3, &["is no root"]);
-    // What is revoked is refused, whoever vouches for it.
+    // Where they count, a key in the place of another that was taken on its own is refused, whoever vouches for it; certificates alone are enough.
     let known = house.path(KNOWN);
+    std::fs::remove_file(&known).unwrap();
+    let other = countersign::PrivateKey::from_pem(include_str!("../../tests/keys/other2048.pem")).unwrap();
+    let other = house.write("other.pub.pem", other.public_key().to_pem().as_bytes(), 0o644);
+    run(&["known-hosts", "add", &address, &other, "--known-hosts", &known], "").ok();
+    for mode in ["strict", "accept-new", "ask"] {
+        by(&roots, &["--trust", mode]).fails(3, &["HAS CHANGED"]);
+        assert_eq!(house.read(KNOWN).lines().filter(|line| line.starts_with(&address)).count(), 1);
+    }
+    by(&roots, &[]).ok();
+    // What is revoked is refused, whoever vouches for it.
     run(&["known-hosts", "revoke", &address, &house.pin(), "--known-hosts", &known], "").ok();
     by(&roots, &[]).fails(3, &["IS REVOKED"]);
     by(&house.path("missing"), &[]).fails(2, &["missing", "the authority"]);

@@ -173,7 +173,7 @@ fn what_a_server_asks_has_its_open_files_beside_all_connections() {
         (format!("{users}redis = \"redis+unix://{redis}\"\n"), 2),
         (format!("users = \"sqlite:{sqlite}\"\n"), 48),
         // As many questions as may be asked at once, those about sessions, and whether it is there: a connection, and what its address is asked with.
-        (directory.to_owned(), 2 * (64 + 4 + 1)),
+        (directory.to_owned(), 2 * (64 + 16 + 1)),
     ] {
         assert_eq!(needed(&more), alone + count, "{more}");
     }

@@ -3,7 +3,7 @@
 use crate::failure::Failure;
 use clap::Args;
 use countersign::files;
-use countersign::known_hosts::{Accepted, HostsError, KnownHosts, Listing};
+use countersign::known_hosts::{Accepted, HostsError, KnownHost, KnownHosts, Listing};
 use countersign::x509::{Roots, X509};
 use countersign::{Answer, KeyId, PublicKey, Question, Server, Suite, Trust, TrustLevel, UnixTime, Untrusted, Wants};
 use std::ffi::OsStr;
@@ -43,12 +43,18 @@ impl CertificateArgs {
     }
 
     /// The ways to know the server that are given, if it is called so. What the roots vouch for is kept with the known hosts, as
-    /// those of `name`.
-    pub(super) fn ways(&self, called: &str, name: &str, hosts: Option<&KnownHosts>) -> Result<Vec<Server>, Failure> {
+    /// those of `name`; where these count themselves, only what they have nothing against.
+    pub(super) fn ways(
+        &self,
+        called: &str,
+        name: &str,
+        hosts: Option<&KnownHosts>,
+        counts: bool,
+    ) -> Result<Vec<Server>, Failure> {
         let called = self.certificate_name.as_deref().unwrap_or(called);
         let mut ways = Vec::new();
         if !self.roots.is_empty() {
-            ways.push(Server::trusting(self.certified(called, name, hosts)?));
+            ways.push(Server::trusting(self.certified(called, name, hosts, counts)?));
         }
         for path in &self.certificates {
             let certificate = files::read_pinned_certificate(path).map_err(|error| {
@@ -60,7 +66,13 @@ impl CertificateArgs {
         Ok(ways)
     }
 
-    fn certified(&self, called: &str, name: &str, hosts: Option<&KnownHosts>) -> Result<Arc<Certified>, Failure> {
+    fn certified(
+        &self,
+        called: &str,
+        name: &str,
+        hosts: Option<&KnownHosts>,
+        counts: bool,
+    ) -> Result<Arc<Certified>, Failure> {
         if let Some(certified) = self.certified.get() {
             return Ok(Arc::clone(certified));
         }
@@ -71,7 +83,7 @@ impl CertificateArgs {
                 "certificates are for a DNS name or an IP address, which {called:?} is not; give that with --certificate-name"
             ))
         })?;
-        let certified = Certified::new(x509, name, hosts.cloned());
+        let certified = Certified::new(x509, name, hosts.cloned(), counts);
         Ok(Arc::clone(self.certified.get_or_init(|| Arc::new(certified))))
     }
 }
@@ -100,23 +112,32 @@ struct Certified {
     /// As the known hosts have the server.
     name: String,
     hosts: Option<KnownHosts>,
+    /// Whether a key that they know the server not by is to be refused (PROTOCOL.md, H2): listing it would make it one that they know.
+    counts: bool,
     /// The newest first.
     kept: Mutex<Vec<(PublicKey, UnixTime)>>,
 }
 
 impl Certified {
-    fn new(x509: X509, name: &str, hosts: Option<KnownHosts>) -> Self {
+    fn new(x509: X509, name: &str, hosts: Option<KnownHosts>, counts: bool) -> Self {
         let known = hosts.as_ref().and_then(|hosts| hosts.lookup(name).ok());
         let vouched = known.iter().flat_map(|known| known.keys()).filter(|entry| {
             // Others are trusted for other reasons, which are none here.
             entry.accepted() == Some(Accepted::Certificate)
         });
         let kept = vouched.filter_map(|entry| Some((entry.key()?.clone(), entry.until()?))).collect();
-        Self { x509, name: name.to_owned(), hosts, kept: Mutex::new(kept) }
+        Self { x509, name: name.to_owned(), hosts, counts, kept: Mutex::new(kept) }
     }
 
     fn kept(&self) -> MutexGuard<'_, Vec<(PublicKey, UnixTime)>> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether the known hosts will refuse it, which are asked after this.
+    fn is_refused(&self, question: &Question<'_>) -> bool {
+        let host = self.hosts.as_ref().filter(|_| self.counts).and_then(|hosts| hosts.at(&self.name).ok());
+        let recall = |host: KnownHost| host.recall(question.key().id(), question.suite(), "", question.now());
+        matches!(host.map(recall), Some(Answer::Refused(_)))
     }
 
     /// Keeps a key, here and with the known hosts, if that is news.
@@ -141,7 +162,9 @@ impl Trust for Certified {
         // The name is the one that it was made for.
         match self.x509.verify(&certificates, question.key(), question.server_name(), question.now()) {
             Ok(until) => {
-                self.keep(question.key(), until);
+                if !self.is_refused(question) {
+                    self.keep(question.key(), until);
+                }
                 Answer::Trusted(TrustLevel::Certified)
             }
             Err(error) => Answer::Unknown(Untrusted::new(error.code(), error)),
