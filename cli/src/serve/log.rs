@@ -1,13 +1,15 @@
 //! The log: one line for each event, of logfmt or JSON, which no peer can break out of.
 
+mod lines;
+
 use crate::failure::Failure;
 use clap::ValueEnum;
 use countersign::events::Field;
+use lines::Lines;
+pub(super) use lines::standard_output;
 use std::collections::VecDeque;
 use std::fmt::{Display, Write as _};
-use std::io::{self, Write};
-#[cfg(unix)]
-use std::os::fd::AsFd;
+use std::io::Write;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -322,11 +324,11 @@ impl Shared {
 
     /// The writer's part: writes each line, and flushes it, as soon as it can.
     fn write_all(&self, out: Box<dyn Write + Send>) {
-        let mut lines = Lines { out, lost: 0, is_torn: false };
+        let mut lines = Lines::new(out);
         while let Some(entry) = self.next() {
             let format = if self.is_json.load(Relaxed) { Format::Json } else { Format::Logfmt };
             // A server without a log still serves; it says so once, and again after there was one.
-            let (was_lost, written) = (lines.lost, lines.write(&entry, format));
+            let (was_lost, written) = (lines.lost(), lines.write(&entry, format));
             let count = if written.is_ok() { &self.written } else { self.of(Cause::Unwritable) };
             count.fetch_add(1, Relaxed);
             if let Err(error) = written
@@ -354,65 +356,11 @@ impl Shared {
     }
 }
 
-/// What is written where a disk may be full for a while.
-struct Lines {
-    out: Box<dyn Write + Send>,
-    /// Lines in a row that could not be written.
-    lost: u64,
-    /// Of the last one a part was.
-    is_torn: bool,
-}
-
-impl Lines {
-    /// Writes a line, behind one that says how many are missing before it.
-    fn write(&mut self, entry: &Entry, format: Format) -> io::Result<()> {
-        let written = self.tell_of_lost(format).and_then(|()| self.put(&format!("{}\n", entry.line(format))));
-        if written.is_err() {
-            self.lost = self.lost.saturating_add(1);
-        }
-        written
-    }
-
-    fn tell_of_lost(&mut self, format: Format) -> io::Result<()> {
-        if self.lost > 0 {
-            let end = if self.is_torn { "\n" } else { "" };
-            let line = Entry::omitted(self.lost, Cause::Unwritable).line(format);
-            self.put(&format!("{end}{line}\n"))?;
-            self.lost = 0;
-        }
-        Ok(())
-    }
-
-    fn put(&mut self, text: &str) -> io::Result<()> {
-        let mut rest = text.as_bytes();
-        while !rest.is_empty() {
-            match self.out.write(rest) {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(count) => {
-                    rest = rest.get(count..).unwrap_or_default();
-                    self.is_torn = !rest.is_empty();
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-        self.out.flush()
-    }
-}
-
-/// Standard output, of which no line stays behind in a buffer where a part of it could not be written.
-pub(super) fn standard_output() -> Box<dyn Write + Send> {
-    #[cfg(unix)]
-    if let Ok(file) = io::stdout().as_fd().try_clone_to_owned() {
-        return Box::new(std::fs::File::from(file));
-    }
-    Box::new(io::stdout())
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::indexing_slicing)]
 mod tests {
     use super::*;
+    use std::io;
     use std::sync::mpsc::{Receiver, Sender, channel};
 
     const NASTY: [&str; 11] = [
@@ -534,66 +482,6 @@ mod tests {
             assert!(line.contains(part), "{line}");
         }
         assert!(rest.iter().all(|line| line.ends_with('\n')));
-    }
-
-    /// A disk with so much room.
-    struct Disk(Arc<Mutex<(Vec<u8>, usize)>>);
-
-    impl Write for Disk {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            let (written, room) = &mut *self.0.lock().unwrap();
-            let taken = bytes.len().min(room.saturating_sub(written.len()));
-            written.extend_from_slice(&bytes[..taken]);
-            if taken == 0 { Err(io::ErrorKind::StorageFull.into()) } else { Ok(taken) }
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
-    #[test]
-    fn what_a_full_disk_had_no_room_for_is_counted_where_it_is_missing_and_takes_no_other_line_with_it() {
-        for (format, room) in [(Format::Json, 100), (Format::Logfmt, 100), (Format::Logfmt, 0)] {
-            let disk = Arc::new(Mutex::new((Vec::new(), usize::MAX)));
-            let mut lines = Lines { out: Box::new(Disk(Arc::clone(&disk))), lost: 0, is_torn: false };
-            let give = |room: usize| {
-                let (written, most) = &mut *disk.lock().unwrap();
-                *most = written.len().saturating_add(room);
-            };
-            for episode in [3, 2] {
-                lines.write(&Entry::new("before"), format).unwrap();
-                give(room);
-                let long = Entry::new("lost").text("text", &"x".repeat(200));
-                (0..episode).for_each(|_| drop(lines.write(&long, format).unwrap_err()));
-                assert_eq!(lines.lost, episode);
-                // Room for a part of what tells of them, and then for the whole.
-                give(if room == 0 { 0 } else { 10 });
-                lines.write(&Entry::new("lost"), format).unwrap_err();
-                give(1000);
-                lines.write(&Entry::new("after"), format).unwrap();
-            }
-            let text = String::from_utf8(disk.lock().unwrap().0.clone()).unwrap();
-            let whole = |line: &&str| match format {
-                Format::Json => serde_json::from_str::<serde_json::Value>(line).is_ok(),
-                Format::Logfmt => line.starts_with("time=") && !line.contains("xxx") && line.contains("event="),
-            };
-            let read: Vec<&str> = text.lines().filter(whole).collect();
-            assert_eq!(read.len(), 6, "{text}");
-            for (line, part) in
-                read.iter().zip(["before", "lines-omitted", "after", "before", "lines-omitted", "after"])
-            {
-                assert!(line.contains(part), "{text}");
-            }
-            let counts = |line: &str, count: u8| {
-                [format!("count={count} cause=unwritable"), format!("\"count\":{count},\"cause\":\"unwritable\"")]
-                    .iter()
-                    .any(|part| line.contains(part))
-            };
-            assert!(counts(read[1], 4) && counts(read[4], 3), "{text}");
-            let expected = if room == 0 { 6 } else { 10 };
-            assert_eq!(text.lines().count(), expected, "{text}");
-        }
     }
 
     #[test]
